@@ -1,0 +1,27 @@
+"""The commands, put together. Nothing here imports torch: `limbeck --help` answers at once."""
+
+from __future__ import annotations
+
+import typer
+
+from limbeck.cli.compare import compare
+from limbeck.cli.copy import copy
+from limbeck.cli.demo import demo
+from limbeck.cli.evaluate import evaluate
+from limbeck.cli.list import list_names
+from limbeck.cli.show import show
+from limbeck.cli.train import train
+
+app = typer.Typer(
+    help="Knowledge distillation for PyTorch, and an honest answer to whether it helped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command()(train)
+app.command()(evaluate)
+app.command()(compare)
+app.command("list")(list_names)
+app.command()(show)
+app.command()(copy)

@@ -1,0 +1,30 @@
+"""`limbeck evaluate RUN`: a finished run's weights on its test set, or on other data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limbeck.cli.compare import Which
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="a finished run's folder")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="data.key=value, to test on other data")] = None,
+    which: Annotated[Which, typer.Option(help="the last weights, or the best on the validation split")] = Which.last,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+) -> None:
+    """Run the weights over the test set, print the figures, and draw RUN/report.html."""
+    from limbeck.metrics.figures import FIGURES
+    from limbeck.report.compare import group, read_runs
+    from limbeck.report.page import write_page
+    from limbeck.report.text import print_rows
+    from limbeck.recipes.rerun import evaluate_run
+
+    values = evaluate_run(run, which.value, list(overrides or []), accelerator)
+    print_rows([{figure.name: figure.show(values[figure.key]) for figure in FIGURES if figure.key in values}], str(run))
+    if not overrides:
+        write_page(group(read_runs([run])), which.value, run / "report.html", run.name)
+        print(f"written: {run / 'report.html'}")

@@ -1,0 +1,28 @@
+"""`limbeck list [methods|models|data|recipes]`: the names a recipe may use."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+
+class Kind(str, Enum):
+    """What can be listed."""
+
+    methods = "methods"
+    models = "models"
+    data = "data"
+    recipes = "recipes"
+
+
+def list_names(kind: Annotated[Kind | None, typer.Argument(help="what to list; everything without it")] = None) -> None:
+    """List the names that a recipe or a command may use."""
+    from limbeck.report.catalogue import catalogue
+
+    for heading, lines in catalogue(None if kind is None else kind.value).items():
+        if kind is None:
+            print(f"{heading}:")
+        for name, about in lines.items():
+            print(f"  {name:<28}{about}".rstrip() if kind is None else f"{name:<28}{about}".rstrip())

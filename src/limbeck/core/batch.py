@@ -1,0 +1,78 @@
+"""The nouns of one training step. Named tuples of tensors: immutable, typed, cheap, and every engine can move them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Mix(NamedTuple):
+    """The other image of a mixed one (CutMix, Mixup).
+
+    Attributes:
+        ids: the partner's example id, int64 [B].
+        labels: the partner's class, int64 [B].
+        weight: the share of the example's **own** image and label, float [B] in [0, 1]; 1 where nothing was mixed in.
+    """
+
+    ids: Int[Tensor, " batch"]
+    labels: Int[Tensor, " batch"]
+    weight: Float[Tensor, " batch"]
+
+
+class Batch(NamedTuple):
+    """What the network sees, and whose it is.
+
+    Attributes:
+        ids: int64 [B], the identity of each example: it never changes, whatever the order, split or process.
+        views: one or more random views of the same examples, each float [B, C, H, W].
+        labels: int64 [B].
+        mix: the images mixed into these ones, or None.
+    """
+
+    ids: Int[Tensor, " batch"]
+    views: tuple[Float[Tensor, "batch channels height width"], ...]
+    labels: Int[Tensor, " batch"]
+    mix: Mix | None = None
+
+
+class Output(NamedTuple):
+    """What a network answered: its logits, and the inner representations that were asked for by name."""
+
+    logits: Float[Tensor, "*batch classes"]
+    taps: Mapping[str, Tensor] = {}
+
+
+class Units(NamedTuple):
+    """The things that are classified: an image each, or a target token, or a sampled box.
+
+    Attributes:
+        logits: float [U, K].
+        labels: int64 [U].
+        ids: int64 [U], the example (or token) that a unit's past predictions are filed under.
+        mix: partner label and weight of each unit, or None.
+    """
+
+    logits: Float[Tensor, "units classes"]
+    labels: Int[Tensor, " units"]
+    ids: Int[Tensor, " units"]
+    mix: Mix | None = None
+
+
+class Clock(NamedTuple):
+    """Where training stands. `epoch` and `step` count from 0.
+
+    Attributes:
+        epoch: epochs completed.
+        epochs: epochs in all.
+        step: optimiser steps completed.
+        steps: optimiser steps in all.
+    """
+
+    epoch: int
+    epochs: int
+    step: int = 0
+    steps: int = 1

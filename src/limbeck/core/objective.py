@@ -1,0 +1,183 @@
+"""One training step: the cohort answers, the writer gives each answer its targets, imitation is summed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from limbeck.core.batch import Batch, Clock, Output, Units
+from limbeck.core.cohort import Cohort
+from limbeck.errors import LimbeckError
+from limbeck.core.imitation import Target, imitation
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything that changes while training: in every checkpoint, by these two methods."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values; under several processes every process calls it."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state where `state_dict` left it."""
+        ...
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """What answers beside the students and is never trained, saved or switched to training mode with them."""
+
+    def __call__(self, view: Tensor) -> Output:
+        """Return the teacher's output on a view, without gradient."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is classified: turns a network's output into units (an image each, a token each)."""
+
+    def units(self, output: Output, batch: Batch) -> Units:
+        """Return logits [U, K] with their labels and ids."""
+        ...
+
+
+class Step(NamedTuple):
+    """All that one forward of the objective knew and found.
+
+    Attributes:
+        batch: what came in.
+        clock: when.
+        students: each student's units, in the cohort's order.
+        teacher: the teacher's units on the view of each student, or None when there is no teacher.
+        loss: the sum over students and units, to be divided by the global number of units.
+        parts: for the log, sums over the units, by name.
+    """
+
+    batch: Batch
+    clock: Clock
+    students: list[Units]
+    teacher: list[Units] | None
+    loss: Float[Tensor, ""] | None = None
+    parts: dict[str, Float[Tensor, ""]] = {}
+
+    @property
+    def count(self) -> int:
+        """The number of units of one student on this process."""
+        return self.students[0].logits.shape[0]
+
+
+class Needs(NamedTuple):
+    """What a target writer cannot do without."""
+
+    teacher: bool = False
+    ids: bool = False
+
+
+class TargetWriter(ABC):
+    """Who writes the soft target. Writing is pure; state moves in `after` and `after_epoch`."""
+
+    needs: ClassVar[Needs] = Needs()
+
+    @abstractmethod
+    def write(self, step: Step) -> list[list[Target]]:
+        """Return the targets of each student."""
+
+    def prepare(self, examples: int) -> None:
+        """Learn how many example ids there are, before the first step."""
+
+    def after(self, step: Step) -> None:
+        """Remember what this step taught; called once after each step."""
+
+    def after_epoch(self) -> None:
+        """Close an epoch; called by every process."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `after` and `after_epoch` have gathered."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state where `state_dict` left it."""
+
+
+class Objective(nn.Module):
+    """The equation, put together: wrapped whole by the engine, one forward a step.
+
+    Attributes:
+        cohort: the trained networks.
+        writer: who writes their soft targets.
+        task: what is classified.
+        teacher: who else answers, or None.
+
+    Args:
+        examples: 1 + the largest example id, for writers that remember each example.
+
+    Raises:
+        LimbeckError: the writer needs a teacher or `examples` that is not given.
+    """
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        writer: TargetWriter,
+        task: Task,
+        teacher: Teacher | None = None,
+        examples: int | None = None,
+    ) -> None:
+        super().__init__()
+        method = type(writer).__name__
+        if writer.needs.teacher and teacher is None:
+            raise LimbeckError(f"{method} needs a teacher and none is given")
+        if writer.needs.ids and examples is None:
+            raise LimbeckError(f"{method} remembers each example: pass examples=1 + the largest example id")
+        if examples is not None:
+            writer.prepare(examples)
+        self.cohort, self.writer, self.task, self.teacher = cohort, writer, task, teacher
+
+    def forward(self, batch: Batch, clock: Clock) -> Step:
+        """Return the step with its loss: un-normalised sums over this process's units."""
+        outputs = self.cohort(batch.views)
+        students = [self.task.units(output, batch) for output in outputs]
+        step = Step(batch, clock, students, self._teach(batch, len(students)))
+        lessons = self.writer.write(step)
+        losses = [imitation(units, targets) for units, targets in zip(students, lessons, strict=True)]
+        parts = {
+            name if len(losses) == 1 else f"{name}/{i}": value
+            for i, loss in enumerate(losses)
+            for name, value in loss.parts.items()
+        }
+        return step._replace(loss=_sum([loss.total for loss in losses]), parts=parts)
+
+    def _teach(self, batch: Batch, students: int) -> list[Units] | None:
+        """Ask the teacher once per distinct view; students that share a view share the answer."""
+        if self.teacher is None:
+            return None
+        answers = [self.task.units(self.teacher(view), batch) for view in batch.views]
+        return answers if len(answers) == students else answers * students
+
+    def after(self, step: Step) -> None:
+        """Let the writer remember the step."""
+        self.writer.after(step)
+
+    def after_epoch(self) -> None:
+        """Let the writer close the epoch."""
+        self.writer.after_epoch()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Put the writer's memory beside the weights, so that one state_dict holds all that training moves."""
+        return self.writer.state_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take the writer's memory up again."""
+        self.writer.load_state_dict(state)
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

@@ -1,0 +1,79 @@
+"""Weights that move with the clock. A weight is a number, or one of these; `at(weight, clock)` reads either.
+
+Time is counted in whole epochs from 1, as the papers count it: during the first epoch e = 1, during the last e = E.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Protocol, runtime_checkable
+
+from limbeck.core.batch import Clock
+from limbeck.core.config import Count, Fraction, Index, Named, NonNegative, configurable
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A number that depends on the clock."""
+
+    def __call__(self, clock: Clock) -> float:
+        """Return the value during the epoch that the clock is in."""
+        ...
+
+
+@configurable
+class Constant:
+    """The same value at all times."""
+
+    value: NonNegative
+
+    def __call__(self, clock: Clock) -> float:
+        """Return `value`."""
+        return self.value
+
+
+@configurable
+class Linear:
+    """Linear growth: `final` · e / E, the schedule of PS-KD (ICCV 2021). The last epoch has exactly `final`."""
+
+    final: NonNegative
+
+    def __call__(self, clock: Clock) -> float:
+        """Return `final` · (epoch + 1) / epochs."""
+        return self.final * (clock.epoch + 1) / clock.epochs
+
+
+@configurable
+class RampUp:
+    """Sigmoid-shaped ramp-up: `value` · exp(-5 (1 - epoch / epochs)²) up to `epochs`, then `value` (ONE, NeurIPS 2018)."""
+
+    value: NonNegative
+    epochs: Count
+
+    def __call__(self, clock: Clock) -> float:
+        """Return the ramped value; the first epoch has `value` · exp(-5)."""
+        rest = 1 - min(clock.epoch / self.epochs, 1.0)
+        return self.value * math.exp(-5 * rest * rest)
+
+
+@configurable
+class Until:
+    """`value` during the first `epoch` epochs, then `after`: early-stopped distillation (ESKD, ICCV 2019)."""
+
+    value: NonNegative
+    epoch: Index
+    after: NonNegative = 0.0
+
+    def __call__(self, clock: Clock) -> float:
+        """Return `value` or `after`."""
+        return self.value if clock.epoch < self.epoch else self.after
+
+
+SCHEDULES = {"constant": Constant, "linear": Linear, "ramp_up": RampUp, "until": Until}
+
+FractionOverTime = Fraction | Annotated[Schedule, Named(SCHEDULES)]
+
+
+def at(weight: float | Schedule, clock: Clock) -> float:
+    """Return a weight's value at the clock: a plain number stands for itself."""
+    return weight if isinstance(weight, int | float) else weight(clock)

@@ -1,0 +1,84 @@
+"""What travels to a worker and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from limbeck.core.errors import LimbeckError
+from limbeck.data import draws
+from limbeck.data.readers import Reader
+
+
+class Fetch(NamedTuple):
+    """The readings of one micro-batch, each by its address (seed, epoch, id, view), so that any worker may do them.
+
+    Attributes:
+        seed: of the random readings; None reads without randomness.
+        epoch: counts from 0.
+        keys: what to read, (view, id), int64 [R, 2]; no key twice.
+        places: where in the readings each image that is needed lies, int64 [M].
+    """
+
+    seed: int | None
+    epoch: int
+    keys: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    @classmethod
+    def plain(cls, ids: NDArray[np.int64]) -> Fetch:
+        """Ask for images without randomness."""
+        return cls(None, 0, np.stack((np.zeros_like(ids), ids), axis=1), np.arange(len(ids)))
+
+    @classmethod
+    def random(
+        cls, seed: int, epoch: int, views: int, ids: NDArray[np.int64], partners: NDArray[np.int64] | None
+    ) -> Fetch:
+        """Ask for each view of these examples, then for each view of their partners."""
+        groups = [ids] if partners is None else [ids, partners]
+        asked = np.concatenate(
+            [np.stack((np.full_like(group, view), group), axis=1) for group in groups for view in range(views)]
+        )
+        keys, places = np.unique(asked, axis=0, return_inverse=True)
+        return cls(seed, epoch, keys, places.reshape(-1))
+
+
+class Fetcher(Dataset["Tensor | LimbeckError"]):
+    """Answers a `Fetch` by a stack of images, in a worker process or in this one."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __getitem__(self, fetch: Fetch) -> Tensor | LimbeckError:
+        """Read the images [R, C, H, W]. A user's mistake is returned, since raising it here would bury it in a traceback."""
+        try:
+            return torch.stack([image for view in np.unique(fetch.keys[:, 0]) for image in self._read(fetch, int(view))])
+        except LimbeckError as error:
+            return error
+
+    def _read(self, fetch: Fetch, view: int) -> Iterator[Tensor]:
+        ids = torch.from_numpy(fetch.keys[fetch.keys[:, 0] == view, 1])
+        words = draws.words(fetch.seed or 0, fetch.epoch, view, ids, draws.DATASET).tolist()
+        if fetch.seed is None:
+            return (self._reader.read(example, word, None) for example, word in zip(ids.tolist(), words, strict=True))
+        numbers = draws.uniform(fetch.seed, fetch.epoch, view, ids, self._reader.slots, draws.SIZE)
+        return (
+            self._reader.read(example, word, row)
+            for example, word, row in zip(ids.tolist(), words, numbers, strict=True)
+        )
+
+
+class Queue(Sampler[Fetch]):
+    """Hands the loader what to fetch next; filled before each pass."""
+
+    def __init__(self) -> None:
+        self.fetches: list[Fetch] = []
+
+    def __iter__(self) -> Iterator[Fetch]:
+        return iter(self.fetches)

@@ -1,0 +1,142 @@
+"""How one streamed image is read: from a user's own data set."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from limbeck.core.errors import LimbeckError
+
+
+class MapDataset(Protocol):
+    """Any map-style data set of (image, label)."""
+
+    def __len__(self) -> int: ...  # noqa: D105
+
+    def __getitem__(self, index: int, /) -> Any: ...  # noqa: D105
+
+
+class Reader(Protocol):
+    """Reads single images, uint8 or float [C, H, W], all of one shape; it travels to the workers.
+
+    Attributes:
+        slots: how many random numbers a random reading needs.
+    """
+
+    @property
+    def slots(self) -> int: ...  # noqa: D102
+
+    def read(self, example: int, word: int, numbers: Float[Tensor, " slots"] | None) -> Tensor:
+        """Read an image.
+
+        Args:
+            example: its id.
+            word: 64 random bits of its own.
+            numbers: random numbers in [0, 1), or None for the reading without randomness.
+
+        Raises:
+            LimbeckError: it can't be read.
+        """
+        ...
+
+
+class DatasetReader:
+    """Reads from a user's own data set, whose own random transforms are made replayable by seeding them per reading.
+
+    Args:
+        dataset: map-style, of (image, label).
+        labels: the label that each example must have, int64 [N].
+
+    Raises:
+        LimbeckError: the first image isn't one.
+    """
+
+    slots = 0
+
+    def __init__(self, dataset: MapDataset, labels: np.ndarray) -> None:
+        self._dataset = dataset
+        self._labels = labels
+        self._expected: tuple[tuple[int, ...], torch.dtype] | None = None
+        first = self.read(0, 0, None)
+        self._expected = (tuple(first.shape), first.dtype)
+        self.shape: tuple[int, int, int] = (first.shape[0], first.shape[1], first.shape[2])
+        self.floating = first.is_floating_point()
+
+    def read(
+        self, example: int, word: int, numbers: Float[Tensor, " slots"] | None
+    ) -> Shaped[Tensor, "channels height width"]:
+        """Read an image. The data set's own transforms always run, in `in_order` as well, seeded by `word`."""
+        with seeded(word):
+            image, label = pair(self._dataset, example)
+        if int(label) != self._labels[example]:
+            raise LimbeckError(
+                f"example {example} of the data set has label {label}, but its .targets say {self._labels[example]}: "
+                "make them agree"
+            )
+        pixels = _tensor(image, example)
+        found = (tuple(pixels.shape), pixels.dtype)
+        if self._expected is not None and found != self._expected:
+            raise LimbeckError(
+                f"example {example} of the data set is {_words(*found)}, but example 0 is {_words(*self._expected)}: "
+                "make all images alike"
+            )
+        return pixels
+
+
+@contextmanager
+def seeded(word: int) -> Iterator[None]:
+    """Seed the generators of torch (CPU), numpy and Python for a while, and put them back afterwards."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch.default_generator.manual_seed(word)
+    np.random.seed(word & 0xFFFFFFFF)  # noqa: NPY002
+    random.seed(word)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])
+
+
+def pair(dataset: MapDataset, example: int) -> tuple[Any, Any]:
+    """Return image and label.
+
+    Raises:
+        LimbeckError: the data set gives something else.
+    """
+    item = dataset[example]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise LimbeckError(f"example {example} of the data set isn't a pair (image, label): return both from it")
+    return item[0], item[1]
+
+
+def _tensor(image: Any, example: int) -> Shaped[Tensor, "channels height width"]:
+    if isinstance(image, Image.Image):
+        pixels = pil_to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    else:
+        pixels = image
+    if not isinstance(pixels, Tensor) or pixels.ndim != 3:
+        raise LimbeckError(
+            f"the image of example {example} of the data set is neither a tensor [C, H, W] nor a PIL image: add ToTensor() "
+            "or the like to its transforms"
+        )
+    if pixels.is_floating_point():
+        return pixels.to(torch.float32)
+    if pixels.dtype != torch.uint8:
+        raise LimbeckError(
+            f"the image of example {example} of the data set is {pixels.dtype}: convert it to uint8 or float"
+        )
+    return pixels
+
+
+def _words(shape: tuple[int, ...], dtype: torch.dtype) -> str:
+    return f"{'x'.join(map(str, shape))} {str(dtype).removeprefix('torch.')}"

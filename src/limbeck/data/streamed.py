@@ -1,0 +1,227 @@
+"""Images read one by one by worker processes: folders of files, and any data set of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from limbeck.core.batch import Batch
+from limbeck.core.errors import LimbeckError
+from limbeck.data.examples import Members, Round, check_labels
+from limbeck.data.fetching import Fetch, Fetcher, Queue
+from limbeck.data.mixing import Mixer
+from limbeck.data.order import Itinerary, chunks, itinerary, steps_of
+from limbeck.data.passes import Pass
+from limbeck.data.pipeline import Pipeline
+from limbeck.data.readers import DatasetReader, MapDataset, Reader
+from limbeck.data.targets import class_names, targets_of
+from limbeck.data.views import View
+
+
+class StreamedExamples:
+    """Examples that are read when they're needed, by worker processes. See `Examples`.
+
+    Reading gives one image; everything else happens on the device, for a whole batch, by the code that resident images
+    take. If images are mixed, a partner is read for each example that has one mixed in: up to twice the decoding.
+
+    Args:
+        reader: reads an image by its id.
+        members: which examples these are.
+        shape: channels, height and width of what the reader gives.
+        identity: for each example something that tells it from another (a path and a size), to make the fingerprint of.
+        mean: per channel, of pixels in [0, 1].
+        std: per channel, of pixels in [0, 1].
+        views: random views, on the device.
+        mix: how images are mixed, if they are.
+        workers: reading processes; 0 reads in this one. The result is the same.
+        device: where the batches go.
+
+    Raises:
+        LimbeckError: a label is out of range, or there are no examples.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        members: Members,
+        *,
+        shape: tuple[int, int, int],
+        identity: Sequence[str],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        views: Sequence[View] = (),
+        mix: Mixer | None = None,
+        workers: int = 2,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_labels(members.labels, len(members.classes), "the data set")
+        self.classes, self.id_space = members.classes, members.id_space
+        self.ids, self.labels = members.ids, members.labels
+        self.mean, self.std = mean, std
+        self.count, self.shape = len(members.ids), shape
+        self.fingerprint = _fingerprint(identity, shape, members)
+        self._members, self._mix, self._workers = members, mix, workers
+        self._device = torch.device(device)
+        self._fetcher = Fetcher(reader)
+        self._pipeline = Pipeline(views, mean, std, self._device)
+        # Loaders that nobody iterates over now: their workers stay alive between epochs.
+        self._idle: list[tuple[DataLoader[Any], Queue]] = []
+
+    @classmethod
+    def wrap(
+        cls,
+        dataset: MapDataset,
+        classes: Sequence[str] | None = None,
+        *,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        views: Sequence[View] = (),
+        mix: Mixer | None = None,
+        workers: int = 2,
+        device: torch.device | str = "cpu",
+    ) -> StreamedExamples:
+        """Stream any map-style data set of (image, label), with its own transforms, which become replayable.
+
+        Float images [C, H, W] are taken as they are. 8-bit tensors [C, H, W] and PIL images are scaled to [0, 1] and
+        normalised if `mean` and `std` are given. Labels are read from `.targets` if there is one, else by a pass over the
+        data set. Its own transforms run in `in_order` too (with fixed seeds), so give data to be evaluated on plain ones.
+        The fingerprint knows the labels, the shape and the type of the data set, but not its pixels.
+
+        Args:
+            dataset: of (image, label); all images have one shape, labels are whole numbers from 0.
+            classes: name of each class; otherwise `dataset.classes`, or the numbers.
+            mean: per channel, for 8-bit images.
+            std: per channel, for 8-bit images.
+            views: more random views, on the device.
+            mix: how images are mixed, if they are.
+            workers: reading processes; 0 reads in this one.
+            device: where the batches go.
+
+        Raises:
+            LimbeckError: the data set is empty, a label or an image isn't one, or images differ in shape.
+        """
+        labels = targets_of(dataset)
+        names = class_names(dataset, classes, labels)
+        check_labels(labels, len(names), "the data set")
+        reader = DatasetReader(dataset, labels)
+        if reader.floating and (mean is not None or std is not None):
+            raise LimbeckError("mean and std are for 8-bit images, but the data set gives floats: leave them out")
+        channels = reader.shape[0]
+        kind = f"{type(dataset).__module__}.{type(dataset).__qualname__}"
+        return cls(
+            reader,
+            Members(np.arange(len(labels)), labels, len(labels), names),
+            shape=reader.shape,
+            identity=[kind] * len(labels),
+            mean=mean or (0.0,) * channels,
+            std=std or (1.0,) * channels,
+            views=views,
+            mix=mix,
+            workers=workers,
+            device=device,
+        )
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of steps of an epoch."""
+        return steps_of(self.count, batch_size)
+
+    def epoch(
+        self,
+        epoch: int,
+        *,
+        batch_size: int,
+        seed: int,
+        views: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        parts: int = 1,
+        start: int = 0,
+    ) -> Iterator[Round]:
+        """Iterate over the steps of an epoch, as `Examples.epoch` says."""
+        route = itinerary(
+            self.count,
+            batch_size=batch_size,
+            seed=seed,
+            epoch=epoch,
+            rank=rank,
+            world=world,
+            parts=parts,
+            start=start,
+        )
+        run = Pass(
+            self._members,
+            route,
+            self._pipeline,
+            self._mix,
+            seed=seed,
+            epoch=epoch,
+            views=views,
+            size=self.shape[1:],
+            device=self._device,
+        )
+        return self._rounds(run, route, seed, epoch, views)
+
+    def in_order(self, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Iterate over this process's share for evaluation, as `Examples.in_order` says."""
+        pieces = chunks(self.count, batch_size, rank, world)
+        images = self._stream([Fetch.plain(self.ids[piece]) for piece in pieces])
+        for piece, pixels in zip(pieces, images, strict=True):
+            ids, labels = (torch.from_numpy(part[piece]).to(self._device) for part in (self.ids, self.labels))
+            yield Batch(ids, (self._pipeline.plain(pixels),), labels)
+
+    def _rounds(self, run: Pass, route: Itinerary, seed: int, epoch: int, views: int) -> Iterator[Round]:
+        flat = [piece for pieces in route.pieces for piece in pieces]
+        ids = self.ids[route.positions]
+        partners = None if run.partners is None else self.ids[run.partners.cpu().numpy()]
+        fetches = [
+            Fetch.random(seed, epoch, views, ids[piece], None if partners is None else partners[piece])
+            for piece in flat
+        ]
+        images = zip(fetches, self._stream(fetches), strict=True)
+        for pieces, total in zip(route.pieces, route.totals, strict=True):
+            yield Round(tuple(self._batch(run, piece, views, *next(images)) for piece in pieces), total)
+
+    def _batch(self, run: Pass, piece: slice, views: int, fetch: Fetch, pixels: Tensor) -> Batch:
+        # Each view's own images, then each view's partners; what is needed twice was read once.
+        groups = pixels[torch.from_numpy(fetch.places).to(self._device)].split(piece.stop - piece.start)
+        return run.batch(piece, groups[:views], groups[views:])
+
+    def _stream(self, fetches: list[Fetch]) -> Iterator[Tensor]:
+        loader, queue = self._idle.pop() if self._idle else self._loader()
+        queue.fetches = fetches
+        try:
+            for answer in loader:
+                if isinstance(answer, LimbeckError):
+                    raise answer
+                yield answer.to(self._device, non_blocking=True)
+        finally:
+            self._idle.append((loader, queue))
+
+    def _loader(self) -> tuple[DataLoader[Any], Queue]:
+        queue = Queue()
+        loader: DataLoader[Any] = DataLoader(
+            self._fetcher,
+            batch_size=None,
+            sampler=queue,
+            num_workers=self._workers,
+            pin_memory=self._device.type == "cuda",
+            persistent_workers=self._workers > 0,
+            # Its own: a loader draws from the global generator otherwise.
+            generator=torch.Generator(),
+        )
+        return loader, queue
+
+
+def _fingerprint(identity: Sequence[str], shape: tuple[int, int, int], members: Members) -> str:
+    digest = hashlib.sha256(repr((shape, members.id_space)).encode())
+    for part in (members.ids, members.labels):
+        digest.update(np.ascontiguousarray(part).data)
+    for text in identity:
+        digest.update(text.encode() + b"\n")
+    return digest.hexdigest()

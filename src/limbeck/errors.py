@@ -1,0 +1,21 @@
+"""What can go wrong by a user's hand: one clear line each, shown without a traceback by the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LimbeckError(Exception):
+    """Something the user can mend. The message says what is wrong, where, and what to do about it."""
+
+
+class NonFiniteLossError(LimbeckError):
+    """A loss term became NaN or infinite; the last good checkpoint is untouched."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the closest known name, or a list of all names if none is close."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}"

@@ -1,0 +1,58 @@
+"""Files appear whole or not at all: temporary file beside the target, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from limbeck.errors import LimbeckError
+
+TEMPORARY = ".unfinished-"
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file atomically and durably, making its folder where needed.
+
+    Raises:
+        LimbeckError: the file cannot be written (no space, no permission); what was there before is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise LimbeckError(f"cannot write {path}: {error.strerror}; what was there before is untouched") from error
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed writer left behind."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,132 @@
+"""The networks by name, and how a name and options become one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from typing import NamedTuple, TypeAlias, final
+
+from torch import nn
+
+from limbeck.core.config import configurable
+from limbeck.core.errors import LimbeckError, nearest
+from limbeck.models.arguments import check_arguments
+from limbeck.models.bridges import timm_model, torchvision_model
+from limbeck.models.cnn import SmallCNN
+from limbeck.models.preact_resnet import PreActResNet18
+from limbeck.models.resnet import ResNet
+from limbeck.models.wide_resnet import WideResNet
+
+Option: TypeAlias = bool | int | float | str
+
+
+class Builder(NamedTuple):
+    """Who builds a network.
+
+    Attributes:
+        build: a class or function of `classes`, `channels` and options.
+        settled: the arguments that the name alone decides.
+    """
+
+    build: Callable[..., nn.Module]
+    settled: Mapping[str, int | str] = {}
+
+
+MODELS: dict[str, Builder] = {
+    "cnn": Builder(SmallCNN),
+    "resnet8": Builder(ResNet, {"depth": 8}),
+    "resnet14": Builder(ResNet, {"depth": 14}),
+    "resnet20": Builder(ResNet, {"depth": 20}),
+    "resnet32": Builder(ResNet, {"depth": 32}),
+    "resnet44": Builder(ResNet, {"depth": 44}),
+    "resnet56": Builder(ResNet, {"depth": 56}),
+    "resnet110": Builder(ResNet, {"depth": 110}),
+    "preact_resnet18": Builder(PreActResNet18),
+    "wrn_16_1": Builder(WideResNet, {"depth": 16, "widen": 1}),
+    "wrn_16_2": Builder(WideResNet, {"depth": 16, "widen": 2}),
+    "wrn_16_4": Builder(WideResNet, {"depth": 16, "widen": 4}),
+    "wrn_28_2": Builder(WideResNet, {"depth": 28, "widen": 2}),
+    "wrn_28_10": Builder(WideResNet, {"depth": 28, "widen": 10}),
+    "wrn_40_1": Builder(WideResNet, {"depth": 40, "widen": 1}),
+    "wrn_40_2": Builder(WideResNet, {"depth": 40, "widen": 2}),
+    "wrn_40_4": Builder(WideResNet, {"depth": 40, "widen": 4}),
+}
+
+_BRIDGES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
+_WIDE = re.compile(r"wrn_(\d{1,4})_(\d{1,4})", re.ASCII)
+
+
+@final
+@configurable
+class ModelSpec:
+    """A network, by name.
+
+    Attributes:
+        name: one of `MODELS`, `wrn_<depth>_<width>`, `torchvision:<name>` or `timm:<name>`.
+        options: the builder's own, by name: `{"shortcut": "conv"}`.
+    """
+
+    name: str
+    options: dict[str, Option] = field(default_factory=dict)
+
+
+def list_models() -> list[str]:
+    """Return the names of this table, sorted; wide networks of other sizes and the bridges are not listed."""
+    return sorted(MODELS)
+
+
+def find_builder(name: str) -> Builder:
+    """Return who builds the network of this name.
+
+    Raises:
+        LimbeckError: the name is unknown. (Names after a colon are the other library's to check.)
+    """
+    if name in MODELS:
+        return MODELS[name]
+    if wide := _WIDE.fullmatch(name):
+        depth, widen = map(int, wide.groups())
+        return Builder(WideResNet, {"depth": depth, "widen": widen})
+    library, colon, theirs = name.partition(":")
+    if colon and library in _BRIDGES:
+        return Builder(_BRIDGES[library], {"name": theirs})
+    if colon:
+        bridges = (f"{known}:{theirs}" for known in _BRIDGES)
+        raise LimbeckError(f"model {name!r} is unknown{nearest(name, bridges)}")
+    raise LimbeckError(
+        f"model {name!r} is unknown{nearest(name, MODELS)} "
+        "(other libraries' are torchvision:NAME and timm:NAME)"
+    )
+
+
+def build_model(spec: ModelSpec, classes: int, channels: int) -> nn.Module:
+    """Return a new network: images float [B, `channels`, H, W] in, logits float [B, `classes`] out.
+
+    Its weights come from torch's global generator: `torch.manual_seed` settles them.
+
+    Raises:
+        LimbeckError: an unknown name or option, a wrong value, or pretrained weights that can't be had.
+    """
+    build, settled = _prepare(spec, classes, channels)
+    return build(**settled, **spec.options)
+
+
+def check_model(spec: ModelSpec, classes: int = 10, channels: int = 3) -> None:
+    """Check a network's name and options without building it; names with a colon load the library named.
+
+    Raises:
+        LimbeckError: as `build_model`, but for the weights.
+    """
+    _prepare(spec, classes, channels)
+
+
+def parameters(model: nn.Module) -> int:
+    """Return how many trainable numbers a network has, each counted once."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _prepare(spec: ModelSpec, classes: int, channels: int) -> Builder:
+    build, named = find_builder(spec.name)
+    settled = {**named, "classes": classes, "channels": channels}
+    check_arguments(build, spec.name, settled, spec.options)
+    return Builder(build, settled)

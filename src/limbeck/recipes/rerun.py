@@ -1,0 +1,63 @@
+"""A finished run's weights, once more, on its test set or on other data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from torch import Tensor, nn
+
+from limbeck.core.batch import Output
+from limbeck.core.cohort import Peers
+from limbeck.errors import LimbeckError
+from limbeck.metrics import summary
+from limbeck.plain import last_stage
+from limbeck.recipes.read import apply_override, plan
+from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher
+from limbeck.train.loop import predictions
+from limbeck.train.runtime import Runtime
+
+
+def evaluate_run(
+    run: Path, which: Literal["last", "best"], overrides: Sequence[str], accelerator: str
+) -> dict[str, float]:
+    """Return the unscaled test figures of a run's student.
+
+    Args:
+        run: the run's folder.
+        which: weights.
+        overrides: `data.key=value`, to test on other data of the same classes.
+        accelerator: where to run.
+
+    Raises:
+        LimbeckError: no run there, weights missing or damaged, data that do not fit the network.
+    """
+    if not (run / "recipe.yaml").exists():
+        raise LimbeckError(f"{run} is no run folder: it has no recipe.yaml")
+    stage_tree = last_stage(yaml.safe_load((run / "recipe.yaml").read_text()))
+    tree = {"data": stage_tree["data"], "model": stage_tree["model"]}
+    for text in overrides:
+        if not text.startswith("data."):
+            raise LimbeckError(f"override {text!r}: only data.… can be changed when evaluating")
+        apply_override(tree, text)
+    stage = plan(tree, str(run / "recipe.yaml")).student
+    runtime = Runtime(accelerator, devices=1, nodes=1)
+    splits = stage.data.load(runtime.device)
+    test = splits.test
+    inputs = Inputs(test.classes, test.shape[0], test.mean, test.std)
+    teacher = load_teacher(TeacherChoice(run=str(run), which=which), inputs).meet(inputs, runtime.device)
+    said = predictions(Peers([_Answering(teacher)]), test, runtime)[0]
+    return summary(said.logits, said.labels)
+
+
+class _Answering(nn.Module):
+    """A frozen network that reads images as its own training data were normalised."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self._answer = teacher
+
+    def forward(self, view: Tensor) -> Output:
+        return self._answer(view)

@@ -1,0 +1,81 @@
+"""What there is: methods, models, data sources and recipes, with their cards."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from typing import Any
+
+from limbeck.errors import LimbeckError, nearest
+from limbeck.recipes.shipped import recipe_names, recipe_path
+
+KINDS = ("methods", "models", "data", "recipes")
+
+
+def catalogue(kind: str | None = None) -> dict[str, dict[str, str]]:
+    """Return names with one line about each, by kind."""
+    return {name: _entries(name) for name in KINDS if kind in {None, name}}
+
+
+def _entries(kind: str) -> dict[str, str]:
+    if kind == "recipes":
+        return {name: _first_line(recipe_path(name).read_text().partition("description:")[2]) for name in recipe_names()}
+    if kind == "models":
+        from limbeck.models import list_models
+
+        return dict.fromkeys(list_models(), "") | {"timm:NAME": "any of timm's", "torchvision:NAME": "any of torchvision's"}
+    return {name: _first_line(_card(cls) if kind == "methods" else inspect.getdoc(cls)) for name, cls in _table(kind).items()}
+
+
+def _table(kind: str) -> dict[str, Any]:
+    if kind == "methods":
+        from limbeck.targets import METHODS
+
+        return dict(METHODS)
+    from limbeck.data.load import SOURCES
+
+    return dict(SOURCES)
+
+
+def describe(name: str) -> str:
+    """Return the card of a method, the size of a model, the fields of a data source, or the text of a recipe.
+
+    Raises:
+        LimbeckError: nothing has that name.
+    """
+    if name in recipe_names():
+        return recipe_path(name).read_text()
+    methods, data, models = _table("methods"), _table("data"), _entries("models")
+    if name in methods:
+        return f"{_card(methods[name])}\nFields\n{_fields(methods[name])}"
+    if name in data:
+        return f"{inspect.getdoc(data[name])}\n\nFields\n{_fields(data[name])}"
+    if name in models or ":" in name or name.startswith("wrn_"):
+        return _model(name)
+    raise LimbeckError(f"nothing is called {name!r}{nearest(name, [*methods, *data, *models, *recipe_names()])}")
+
+
+def _model(name: str) -> str:
+    from limbeck.models import ModelSpec, build_model, parameters
+
+    sizes = [f"{parameters(build_model(ModelSpec(name), classes, 3)):,} parameters at {classes} classes" for classes in (10, 100)]
+    return f"{name}: {', '.join(sizes)}, 3 channels"
+
+
+def _card(cls: type) -> str:
+    """Return the card on top of a method's file."""
+    return inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "") + "\n"
+
+
+def _fields(cls: type) -> str:
+    lines = []
+    for field in dataclasses.fields(cls):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        default = "required" if required else repr(field.default)
+        lines.append(f"  {field.name} = {default}")
+    return "\n".join(lines) or "  none"
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().splitlines()[0].strip() if (text or "").strip() else ""

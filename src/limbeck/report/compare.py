@@ -1,0 +1,224 @@
+"""Finished runs side by side: grouped by recipe up to the seed, mean ± standard deviation, paired against the first."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from limbeck.errors import LimbeckError
+from limbeck.plain import flat, last_stage
+from limbeck.metrics.figures import FIGURES, Figure
+
+Which = Literal["last", "best"]
+
+SCALED = (
+    Figure("scaled_nll", "NLL, T-scaled", 1, lower_is_better=True, digits=3),
+    Figure("scaled_ece", "ECE %, T-scaled", 100, lower_is_better=True, digits=2),
+)
+COLUMNS = (*FIGURES, *SCALED)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One student of a run's folder.
+
+    Attributes:
+        folder: where it is.
+        student: "student", or "student-0" and so on.
+        recipe: the resolved recipe.
+        environment: versions, device, identity and group.
+        results: figures by "last" and "best", unscaled.
+    """
+
+    folder: Path
+    student: str
+    recipe: dict[str, Any]
+    environment: dict[str, Any]
+    results: dict[str, dict[str, float]]
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.recipe["seed"])
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in the seed only.
+
+    Attributes:
+        label: what tells this group from the others.
+        runs: by seed.
+    """
+
+    label: str
+    runs: dict[int, FinishedRun]
+
+    def values(self, key: str, which: Which) -> dict[int, float]:
+        """Return a figure by seed, where it was measured."""
+        found = {seed: run.results.get(which, {}).get(key) for seed, run in self.runs.items()}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A group against the first, seed by seed.
+
+    Attributes:
+        mean: of the differences, group minus first, unscaled.
+        half_width: of the 95 % confidence interval (Student's t).
+        p: two-sided p-value of the paired t-test; NaN when all differences are equal and there is nothing to test.
+        pairs: how many seeds both have.
+    """
+
+    mean: float
+    half_width: float
+    p: float
+    pairs: int
+
+
+def read_runs(folders: Iterable[Path]) -> list[FinishedRun]:
+    """Return the finished runs in these folders: each a run's own folder, or one that holds run folders.
+
+    Raises:
+        LimbeckError: a folder is missing, or holds no finished run.
+    """
+    runs: list[FinishedRun] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise LimbeckError(f"there is no run folder {folder}")
+        places = [folder] if (folder / "recipe.yaml").exists() else sorted(p.parent for p in folder.glob("*/results.json"))
+        finished = [place for place in places if (place / "results.json").exists()]
+        if not finished:
+            raise LimbeckError(f"{folder} holds no finished run; finish it with the command that started it")
+        for place in finished:
+            runs += _read_run(place)
+    return runs
+
+
+def _read_run(folder: Path) -> list[FinishedRun]:
+    recipe = dict(last_stage(yaml.safe_load((folder / "recipe.yaml").read_text())))
+    environment = json.loads((folder / "environment.json").read_text())
+    results = json.loads((folder / "results.json").read_text())
+    return [
+        FinishedRun(folder, student, recipe, environment, figures) for student, figures in results["students"].items()
+    ]
+
+
+def group(runs: Sequence[FinishedRun]) -> list[Group]:
+    """Group runs by recipe up to the seed, in the order of their first appearance.
+
+    Raises:
+        LimbeckError: two runs of one recipe have the same seed.
+    """
+    by_recipe: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        by_recipe.setdefault(f"{run.environment['group']} {run.student}", []).append(run)
+    labels = _labels([members[0] for members in by_recipe.values()])
+    groups = []
+    for label, members in zip(labels, by_recipe.values(), strict=True):
+        seeds = [run.seed for run in members]
+        if len(set(seeds)) < len(seeds):
+            twice = next(run for run in members if seeds.count(run.seed) > 1)
+            raise LimbeckError(f"{label} has seed {twice.seed} twice, once in {twice.folder}: name each run once")
+        groups.append(Group(label, dict(sorted(zip(seeds, members, strict=True)))))
+    return groups
+
+
+def _labels(runs: Sequence[FinishedRun]) -> list[str]:
+    """Name each group by its method and by what else it has that not all groups have."""
+    trees = [_described(run) for run in runs]
+    keys = [key for key in dict.fromkeys(key for tree in trees for key in tree) if key != "method.name"]
+    differing = [key for key in keys if len({repr(tree[key]) for tree in trees if key in tree}) > 1]
+    labels = []
+    for tree in trees:
+        rest = [f"{key.rpartition('.')[0] if key.endswith('.name') else key}={tree[key]}" for key in differing if key in tree]
+        labels.append(", ".join([tree["method.name"], *rest]))
+    hashes = [run.environment["group"][:6] for run in runs]
+    return [f"{label} ({mark})" if labels.count(label) > 1 else label for label, mark in zip(labels, hashes, strict=True)]
+
+
+def _described(run: FinishedRun) -> dict[str, Any]:
+    tree = {key: value for key, value in flat(run.recipe).items() if not key.startswith("teacher") and key != "seed"}
+    if run.environment.get("teacher"):
+        tree["teacher"] = run.environment["teacher"]
+    return tree | ({} if run.student == "student" else {"student": run.student})
+
+
+def paired(group: Group, first: Group, key: str, which: Which) -> Paired | None:
+    """Return the paired difference of a figure, or None with fewer than two common seeds."""
+    from scipy import stats
+
+    ours, theirs = group.values(key, which), first.values(key, which)
+    seeds = sorted(ours.keys() & theirs.keys())
+    if len(seeds) < 2:
+        return None
+    differences = np.array([ours[seed] - theirs[seed] for seed in seeds])
+    spread = float(differences.std(ddof=1))
+    half_width = float(stats.t.ppf(0.975, len(seeds) - 1)) * spread / math.sqrt(len(seeds))
+    p = float(stats.ttest_1samp(differences, 0.0).pvalue) if spread > 0 else math.nan
+    return Paired(float(differences.mean()), half_width, p, len(seeds))
+
+
+def table(groups: Sequence[Group], which: Which) -> list[dict[str, str]]:
+    """Return a row per group: its label, n, and mean ± standard deviation of each figure, as printed."""
+    columns = [figure for figure in COLUMNS if any(group.values(figure.key, which) for group in groups)]
+    rows = []
+    for member in groups:
+        row = {"group": member.label, "n": str(len(member.runs))}
+        for figure in columns:
+            row[figure.name] = mean_and_spread(list(member.values(figure.key, which).values()), figure)
+        rows.append(row)
+    return rows
+
+
+def mean_and_spread(values: Sequence[float], figure: Figure) -> str:
+    """Print mean ± sample standard deviation; a single value has no spread."""
+    if not values:
+        return "–"
+    mean = figure.show(float(np.mean(values)))
+    return mean if len(values) == 1 else f"{mean} ± {figure.show(float(np.std(values, ddof=1)))}"
+
+
+def paired_table(groups: Sequence[Group], which: Which, keys: Sequence[str]) -> list[dict[str, str]]:
+    """Return a row per group after the first: mean difference to the first, 95 % interval and p, where seeds pair up."""
+    rows = []
+    for member in groups[1:]:
+        row = {"against " + groups[0].label: member.label}
+        for figure in (figure for figure in COLUMNS if figure.key in keys):
+            found = paired(member, groups[0], figure.key, which)
+            if found is not None:
+                sign = "+" if found.mean > 0 else ""
+                p = "no spread" if math.isnan(found.p) else f"p {found.p:.3f}"
+                row[figure.name] = f"{sign}{figure.show(found.mean)} ± {figure.show(found.half_width)} ({p}, {found.pairs} pairs)"
+        if len(row) > 1:
+            rows.append(row)
+    return rows
+
+
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows of equal keys as a Markdown table."""
+    if not rows:
+        return ""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *[[row.get(name, "–") for name in head] for row in rows]]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def csv(groups: Sequence[Group], which: Which) -> str:
+    """Return every run's unscaled figures, a line each."""
+    import pandas as pd
+
+    lines = [
+        {"group": member.label, "seed": seed, "folder": str(run.folder), **run.results.get(which, {})}
+        for member in groups
+        for seed, run in member.runs.items()
+    ]
+    return str(pd.DataFrame(lines).to_csv(index=False))

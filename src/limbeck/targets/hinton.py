@@ -1,0 +1,54 @@
+"""KD: the label and a frozen teacher's softened prediction (Hinton, Vinyals & Dean, 2015).
+
+Equation
+    L = (1 - α) H(y, p) + α T² H(q, p_T),   q = softmax(z_teacher / T),  p_T = softmax(z / T)
+
+| symbol | here |
+|---|---|
+| α | `alpha`, a number or a schedule |
+| T | `temperature` |
+| z_teacher | logits of the frozen teacher, in eval mode, on the same view as the student's |
+
+Fidelity
+    Cross-entropy to the teacher instead of KL: they differ by the teacher's entropy, which has no gradient; the log
+    shows KL. The mean is over examples. `torch.nn.KLDivLoss()` averages over classes as well, so code that uses its
+    default (Tf-KD's, TAKD's) has a teacher term K times smaller: their α does not carry over. When α follows a
+    schedule, the label always has the rest, 1 - α.
+
+Limits
+    α = 0 is cross-entropy. `Until(α, epochs)` is KD itself.
+"""
+
+from __future__ import annotations
+
+from limbeck.core.config import Positive, configurable
+from limbeck.core.imitation import Target
+from limbeck.core.objective import Needs, Step, TargetWriter
+from limbeck.core.schedules import FractionOverTime, at
+
+
+@configurable
+class Hinton(TargetWriter):
+    """Imitate the label and a teacher.
+
+    Attributes:
+        alpha: the teacher's share, in [0, 1]; the label has the rest.
+        temperature: softens both sides; the term is multiplied by its square.
+    """
+
+    alpha: FractionOverTime = 0.9
+    temperature: Positive = 4.0
+
+    needs = Needs(teacher=True)
+
+    def write(self, step: Step) -> list[list[Target]]:
+        """Return label and teacher for every student."""
+        assert step.teacher is not None
+        alpha = at(self.alpha, step.clock)
+        return [
+            [
+                (1 - alpha) * Target("label"),
+                alpha * Target("teacher", (units.logits.float() / self.temperature).softmax(-1), 1.0, self.temperature),
+            ]
+            for units in step.teacher
+        ]

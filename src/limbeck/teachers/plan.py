@@ -1,0 +1,143 @@
+"""Stages and plans: what is trained, with what, for how long, and what it leaves behind for the next stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+
+from limbeck.core.cohort import Peers
+from limbeck.core.config import Index, Named, configurable, fields_of
+from limbeck.errors import LimbeckError
+from limbeck.core.objective import TargetWriter
+from limbeck.data.load import Data, Splits
+from limbeck.models import build_model, check_model
+from limbeck.targets import METHODS, CrossEntropy
+from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
+from limbeck.train.loop import Training
+from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice
+from limbeck.train.progress import Display
+from limbeck.train.rates import RATES, Cosine, Rate
+from limbeck.train.run import Job, run
+from limbeck.train.runtime import Runtime
+
+
+@configurable
+class Stage:
+    """One training: a network, its data, its method, and how long.
+
+    Attributes:
+        data: examples, split and views.
+        model: the network.
+        method: who writes the soft target.
+        teacher: who else answers, for methods that need one.
+        optimiser: with its learning rate.
+        schedule: of the learning rate.
+        training: epochs, batch size and the like.
+        seed: of the network's first weights, the order, the views and dropout.
+    """
+
+    data: Data
+    model: Model
+    method: Annotated[TargetWriter, Named(METHODS)] = field(default_factory=CrossEntropy)
+    teacher: TeacherChoice | None = None
+    optimiser: Annotated[OptimiserChoice, Named(OPTIMISERS)] = field(default_factory=SGD)
+    schedule: Annotated[Rate, Named(RATES)] = field(default_factory=Cosine)
+    training: Training = field(default_factory=Training)
+    seed: Index = 0
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
+        if self.method.needs.teacher and self.teacher is None:
+            raise ValueError("the method needs a teacher: give teacher.run, teacher.weights or teacher.stage")
+        if self.teacher is not None and not self.method.needs.teacher:
+            raise ValueError("a teacher is given and the method uses none: remove it, or choose a method that has one")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages by name, in order; a stage may be taught by an earlier one, and the last one is the student.
+
+    Raises:
+        LimbeckError: a stage is taught by one that does not come before it.
+    """
+
+    stages: dict[str, Stage]
+
+    def __post_init__(self) -> None:
+        seen: list[str] = []
+        for name, stage in self.stages.items():
+            taught_by = None if stage.teacher is None else stage.teacher.stage
+            if taught_by is not None and taught_by not in seen:
+                raise LimbeckError(f"stage {name!r} is taught by {taught_by!r}, which does not come before it")
+            seen.append(name)
+
+    @property
+    def student(self) -> Stage:
+        """The last stage."""
+        return list(self.stages.values())[-1]
+
+    def plain(self, upto: str) -> dict[str, Any]:
+        """Return the recipe of a stage and those before it, as plain values."""
+        names = list(self.stages)[: list(self.stages).index(upto) + 1]
+        if len(names) == 1:
+            return fields_of(self.stages[upto])
+        return {"stages": {name: fields_of(self.stages[name]) for name in names}}
+
+    def run(self, folder: Path, runtime: Runtime, display: Display, name: str | None = None) -> dict[str, Any]:
+        """Run all stages and return the last one's results.
+
+        The last stage's run is in `folder`. The others' are beside it, in `stages/`, under the hash of what they
+        depend on, so that every plan that has the same stage finds it there when it is done.
+        """
+        loaded: dict[str, Splits] = {}
+        folders: dict[str, Path] = {}
+        results: dict[str, Any] = {}
+        for stage_name, stage in self.stages.items():
+            key = json.dumps(fields_of(stage.data), sort_keys=True)
+            if key not in loaded:
+                loaded[key] = stage.data.load(runtime.device)
+            last = stage_name == list(self.stages)[-1]
+            job = _job(name if last and name else stage_name, stage, loaded[key], folders, runtime)
+            job = replace(job, written=self.plain(stage_name))
+            place = folder if last else folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
+            results = run(job, place, runtime, display)
+            folders[stage_name] = place
+        return results
+
+
+def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runtime: Runtime) -> Job:
+    """Build what a stage names."""
+    train = splits.train
+    inputs = Inputs(train.classes, train.shape[0], train.mean, train.std)
+    choice = stage.teacher
+    if choice is not None and choice.stage is not None:
+        choice = replace(choice, stage=None, run=str(folders[choice.stage]))
+    teacher = None if choice is None else load_teacher(choice, inputs).meet(inputs, runtime.device)
+    torch.manual_seed(stage.seed)
+    net = build_model(stage.model, len(train.classes), train.shape[0])
+    content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
+    if splits.validation is not None:
+        content["validation data"] = splits.validation.fingerprint
+    if teacher is not None:
+        content["teacher"] = teacher.fingerprint()
+    plain = fields_of(stage)
+    return Job(
+        name=name,
+        cohort=Peers([net]),
+        writer=stage.method,
+        teacher=teacher,
+        splits=splits,
+        optimiser=stage.optimiser,
+        rate=stage.schedule,
+        training=stage.training,
+        seed=stage.seed,
+        recipe=plain,
+        written=plain,
+        content=content,
+        model=plain["model"],
+        taught_by=None if choice is None or teacher is None else origin(choice, teacher),
+    )

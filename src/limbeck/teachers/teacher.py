@@ -1,0 +1,250 @@
+"""The frozen teacher: from an earlier run, a weights file, or a pretrained timm / torchvision network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+import yaml
+from pydantic import BeforeValidator, PlainSerializer, Strict
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from limbeck.core.batch import Output
+from limbeck.core.config import configurable
+from limbeck.errors import LimbeckError
+from limbeck.models import ModelSpec, build_model
+from limbeck.plain import last_stage
+from limbeck.train.run import Origin
+
+
+class Inputs(NamedTuple):
+    """What a network was trained to read and to name.
+
+    Attributes:
+        classes: class names in the order of the logits.
+        channels: 1 or 3 image channels.
+        mean: per channel, subtracted from images in [0, 1].
+        std: per channel, divided by.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def _read_model(value: Any) -> Any:
+    """Take a network as its name, or as a mapping of name and options side by side."""
+    if isinstance(value, str):
+        return ModelSpec(value)
+    if isinstance(value, Mapping) and "name" in value:
+        return ModelSpec(value["name"], {key: option for key, option in value.items() if key != "name"})
+    return value
+
+
+Model = Annotated[
+    ModelSpec, BeforeValidator(_read_model), PlainSerializer(lambda model: {"name": model.name, **model.options})
+]
+
+
+@configurable
+class TeacherChoice:
+    """Where the teacher comes from: exactly one of `stage`, `run`, `weights`, or a pretrained `model` alone.
+
+    Attributes:
+        stage: an earlier stage of the same recipe.
+        run: the folder of an earlier run.
+        weights: a safetensors file, or a torch file, which is read without executing anything in it.
+        model: the architecture of `weights` (files of our own name it themselves), or a pretrained network.
+        which: of a stage or run, the "last" weights or the "best" on its validation split.
+    """
+
+    stage: str | None = None
+    run: str | None = None
+    weights: str | None = None
+    model: Model | None = None
+    which: Annotated[Literal["last", "best"], Strict()] = "last"
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("stage", "run", "weights") if getattr(self, name) is not None]
+        if len(given) > 1 or (not given and self.model is None):
+            raise ValueError("a teacher is exactly one of: stage, run, weights, or a pretrained model alone")
+        if self.model is not None and given in (["stage"], ["run"]):
+            raise ValueError(f"a teacher's {given[0]} knows its own model; leave 'model' out")
+
+
+class Teacher:
+    """A network that answers in eval mode, without gradient. Not a module: never saved, wrapped or trained.
+
+    Args:
+        net: the network, logits [B, K] from images [B, C, H, W].
+        inputs: what it was trained on, when known.
+        name: how errors call it.
+    """
+
+    def __init__(self, net: nn.Module, inputs: Inputs | None = None, name: str = "teacher") -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.inputs, self.name = inputs, name
+        self._scale: Tensor | None = None
+        self._shift: Tensor | None = None
+
+    @torch.no_grad()
+    def __call__(self, view: Tensor) -> Output:
+        """Return the teacher's output on a view that is normalised as the student's data are."""
+        if self._scale is not None and self._shift is not None:
+            view = view * self._scale + self._shift
+        answer = self.net(view)
+        return answer if isinstance(answer, Output) else Output(answer)
+
+    def meet(self, data: Inputs, device: torch.device) -> Teacher:
+        """Move to the device, and check and adapt to the student's data.
+
+        A teacher that was trained on images normalised otherwise reads re-normalised views.
+
+        Raises:
+            LimbeckError: other classes, or the same ones in another order; another number of channels.
+        """
+        self.net.to(device)
+        if self.inputs is None:
+            return self
+        _same_classes(self.name, self.inputs.classes, data.classes)
+        if self.inputs.channels != data.channels:
+            raise LimbeckError(
+                f"{self.name} reads {self.inputs.channels}-channel images, the student's data have {data.channels}"
+            )
+        if (self.inputs.mean, self.inputs.std) != (data.mean, data.std):
+            mean, std, own_mean, own_std = (
+                torch.tensor(numbers, device=device)[:, None, None]
+                for numbers in (data.mean, data.std, self.inputs.mean, self.inputs.std)
+            )
+            self._scale, self._shift = std / own_std, (mean - own_mean) / own_std
+        return self
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the weights, hexadecimal."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.net.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
+    """Return how tables call a teacher, and what it shares with the same teacher trained from another seed."""
+    if choice.run is None:
+        named = choice.weights or (choice.model.name if choice.model else teacher.name)
+        return Origin(Path(named).name, teacher.fingerprint())
+    environment = json.loads((Path(choice.run) / "environment.json").read_text())
+    recipe = last_stage(yaml.safe_load((Path(choice.run) / "recipe.yaml").read_text()))
+    label = f"{recipe['model']['name']} by {recipe['method']['name']}, {choice.which}"
+    return Origin(label, f"{environment['group']} {choice.which}")
+
+
+def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
+    """Return the teacher of a recipe; `stage` has been replaced by its run's folder beforehand.
+
+    Raises:
+        LimbeckError: nothing there, a damaged file, code in a pickle, or weights of another architecture.
+    """
+    if choice.run is not None:
+        file = "student.safetensors" if choice.which == "last" else "student-best.safetensors"
+        path = Path(choice.run) / file
+        if not path.exists():
+            raise LimbeckError(f"the teacher's run {choice.run} has no {file}: it is not there or not finished")
+        return _from_file(path, None, data)
+    if choice.weights is not None:
+        return _from_file(Path(choice.weights), choice.model, data)
+    assert choice.model is not None
+    if not choice.model.name.startswith(("timm:", "torchvision:")) or not choice.model.options.get("pretrained"):
+        raise LimbeckError(
+            f"the teacher {choice.model.name!r} would be untrained: give run, weights, or a timm: or torchvision: "
+            "model with options: {pretrained: true}"
+        )
+    return Teacher(build_model(choice.model, len(data.classes), data.channels), name=f"teacher {choice.model.name}")
+
+
+def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
+    if not path.exists():
+        raise LimbeckError(f"the teacher's weights {path} do not exist")
+    weights, metadata = read_weights(path)
+    inputs = None
+    if "limbeck" in metadata:
+        known = json.loads(metadata["limbeck"])
+        inputs = Inputs(tuple(known["classes"]), known["channels"], tuple(known["mean"]), tuple(known["std"]))
+        _same_classes(f"teacher {path}", inputs.classes, data.classes)
+        if model is None and known["model"] is not None:
+            model = _read_model(known["model"])
+    if model is None:
+        raise LimbeckError(f"{path} does not say which network it is for: give the teacher's model as well")
+    channels = data.channels if inputs is None else inputs.channels
+    plain = ModelSpec(model.name, {key: value for key, value in model.options.items() if key != "pretrained"})
+    net = build_model(plain, len(data.classes), channels)
+    load_weights(net, weights, f"teacher {path}")
+    return Teacher(net, inputs, f"teacher {path}")
+
+
+def read_weights(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors or torch file, and its metadata. Nothing in the file is executed.
+
+    Raises:
+        LimbeckError: the file is damaged, or a pickle that holds more than tensors.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise LimbeckError(f"{path} is not a sound safetensors file ({error}); copy or write it again") from error
+    try:
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise LimbeckError(
+            f"{path} holds Python objects beside tensors and is not opened: save the state_dict alone, or as safetensors"
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise LimbeckError(f"{path} is not a sound torch file; copy or write it again") from error
+    for key in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise LimbeckError(f"{path} does not hold a state_dict (names with tensors)")
+    return {key.removeprefix("module."): tensor for key, tensor in found.items()}, {}
+
+
+def load_weights(net: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Load weights that must fit exactly.
+
+    Raises:
+        LimbeckError: they belong to another architecture; names the first difference.
+    """
+    own = net.state_dict()
+    missing = sorted(own.keys() - weights.keys())
+    unknown = sorted(weights.keys() - own.keys())
+    shapes = [key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape]
+    problem = ""
+    if missing or unknown:
+        first = f"{missing[0]!r} is missing" if missing else f"{unknown[0]!r} is unknown"
+        problem = f"{len(missing)} tensors missing and {len(unknown)} unknown, for one {first}"
+    elif shapes:
+        key = min(shapes)
+        problem = f"{key!r} is {list(weights[key].shape)} in the file, {list(own[key].shape)} in the network"
+    if problem:
+        raise LimbeckError(f"{name} holds the weights of another architecture: {problem}")
+    net.load_state_dict(dict(weights))
+
+
+def _same_classes(name: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
+    if tuple(theirs) == tuple(ours):
+        return
+    if len(theirs) != len(ours):
+        raise LimbeckError(f"{name} knows {len(theirs)} classes, the student's data have {len(ours)}")
+    if set(theirs) == set(ours):
+        raise LimbeckError(f"{name} has the student's classes in another order: its logits would teach the wrong names")
+    first = next((a, b) for a, b in zip(theirs, ours, strict=True) if a != b)
+    raise LimbeckError(f"{name} knows other classes than the student's data: {first[0]!r} where they have {first[1]!r}")

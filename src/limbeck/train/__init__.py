@@ -1,0 +1,1 @@
+"""The engine: the loop, devices and processes, checkpoints, the record of a run."""

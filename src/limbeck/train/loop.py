@@ -1,0 +1,188 @@
+"""The training loop. It has no callbacks: the order of events is the order of lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from limbeck.core.batch import Clock
+from limbeck.core.cohort import Cohort
+from limbeck.core.config import Count, Flag, Fraction, Positive, configurable
+from limbeck.core.objective import Objective
+from limbeck.data.examples import Examples
+from limbeck.tasks.classification import Predictions, predict
+from limbeck.train.checkpoint import Checkpoints
+from limbeck.train.optimisers import OptimiserChoice
+from limbeck.train.progress import Display
+from limbeck.train.rates import Rate, rate_at
+from limbeck.train.record import Record, Sums
+from limbeck.train.runtime import Precision, Runtime
+from limbeck.train.state import State
+
+
+@configurable
+class Training:
+    """How long and how a stage is trained.
+
+    Attributes:
+        epochs: passes over the training examples.
+        batch_size: examples per optimiser step, over all processes; batches of an epoch differ by at most one example.
+        accumulate: micro-batches per step on each process; the step is the same as without.
+        clip: largest gradient norm, per student.
+        ema: decay per step of the averaged weights, which are then the ones that are evaluated and exported.
+        precision: "32-true", "bf16-mixed" or "16-mixed".
+        compile: compile each student with `torch.compile`.
+        channels_last: keep images and convolutions in the channels-last memory format.
+        checkpoint_steps: also write a checkpoint every so many steps within an epoch.
+    """
+
+    epochs: Count = 30
+    batch_size: Count = 128
+    accumulate: Count = 1
+    clip: Positive | None = None
+    ema: Fraction | None = None
+    precision: Precision = "32-true"
+    compile: Flag = False
+    channels_last: Flag = False
+    checkpoint_steps: Count | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the loop works with.
+
+    Attributes:
+        model: the objective, wrapped for the devices.
+        stepper: the optimiser, wrapped for the devices.
+        state: everything that moves.
+        checkpoints: where states are kept.
+        train: the training examples.
+        optimiser: the optimiser's hyper-parameters.
+        rate: the learning-rate schedule.
+        training: how long and how.
+        seed: of order, views and dropout.
+        runtime: devices and processes.
+    """
+
+    model: nn.Module
+    stepper: Optimizer
+    state: State
+    checkpoints: Checkpoints
+    train: Examples
+    optimiser: OptimiserChoice
+    rate: Rate
+    training: Training
+    seed: int
+    runtime: Runtime
+
+
+def fit(
+    objective: Objective,
+    train: Examples,
+    validation: Examples | None,
+    *,
+    optimiser: OptimiserChoice,
+    rate: Rate,
+    training: Training,
+    seed: int,
+    runtime: Runtime,
+    display: Display,
+    folder: Path,
+    name: str = "student",
+) -> State:
+    """Train an objective to the end, from its newest checkpoint in `folder` if there is one.
+
+    Raises:
+        NonFiniteLossError: a loss term became NaN or infinite; the checkpoint before it is kept.
+    """
+    model, stepper = runtime.setup(objective, optimiser.build(objective.cohort.parameters()))
+    state = State(objective, stepper, runtime, training.ema)
+    checkpoints = Checkpoints(folder / "checkpoints", display.say)
+    if (saved := checkpoints.load()) is not None:
+        state.load_state_dict(saved)
+    session = Session(model, stepper, state, checkpoints, train, optimiser, rate, training, seed, runtime)
+    record = Record(folder if runtime.first else None, state.epoch)
+    display.begin(name, training.epochs, state.epoch)
+
+    while state.epoch < training.epochs:
+        train_epoch(session)
+        state.sums.check()
+        objective.after_epoch()
+        state.epoch, state.batch = state.epoch + 1, 0
+        values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
+        state.sums = Sums()
+        if validation is not None:
+            values |= state.keep_best(predictions(state.cohort, validation, runtime))
+        record.write(state.epoch, values)
+        display.advance(state.epoch, values)
+        save(session)
+
+    record.close()
+    display.end()
+    return state
+
+
+def train_epoch(session: Session) -> None:
+    """Train what is left of an epoch.
+
+    Each step divides the loss by the number of units of the whole batch, over micro-batches and processes, so how a
+    batch is cut does not matter.
+    """
+    state, training, runtime = session.state, session.training, session.runtime
+    model, stepper, objective = session.model, session.stepper, session.state.objective
+    steps = session.train.steps(training.batch_size)
+    model.train()
+    for parts, total in session.train.epoch(
+        state.epoch,
+        batch_size=training.batch_size,
+        seed=session.seed,
+        rank=runtime.rank,
+        world=runtime.world,
+        parts=training.accumulate,
+        start=state.batch,
+    ):
+        clock = Clock(state.epoch, training.epochs, state.step, steps * training.epochs)
+        runtime.seed(session.seed, state.step)
+        for group in stepper.param_groups:
+            group["lr"] = session.optimiser.lr * rate_at(session.rate, state.step, steps, training.epochs)
+        for i, batch in enumerate(parts):
+            with runtime.accumulating(model, enabled=i + 1 < len(parts)):
+                step = model(batch, clock)
+                runtime.backward(step.loss * (runtime.world / total))
+            state.sums.add(step)
+            objective.after(step)
+        if training.clip is not None:
+            runtime.clip(stepper, objective.cohort.students, training.clip)
+        stepper.step()
+        stepper.zero_grad(set_to_none=True)
+        if state.averaged is not None:
+            state.averaged.update_parameters(objective.cohort)
+        state.step, state.batch = state.step + 1, state.batch + 1
+        if training.checkpoint_steps and state.step % training.checkpoint_steps == 0 and state.batch < steps:
+            save(session)
+
+
+def save(session: Session) -> None:
+    """Write a checkpoint of a state that is known to be finite; every process takes part, the first one writes."""
+    session.state.sums.check()
+    content = session.state.state_dict()
+    if session.runtime.first:
+        session.checkpoints.save(content, session.state.step)
+    session.runtime.barrier()
+
+
+def predictions(cohort: Cohort, examples: Examples, runtime: Runtime) -> list[Predictions]:
+    """Return each student's predictions on a whole split, on every process."""
+    shares = runtime.gather(predict(cohort, examples.in_order(500, runtime.rank, runtime.world)))
+    return [_joined([share[i] for share in shares]) for i in range(len(cohort.students))]
+
+
+def _joined(shares: list[Predictions]) -> Predictions:
+    columns = [torch.cat([torch.from_numpy(column) for column in columns]) for columns in zip(*shares, strict=True)]
+    order: Tensor = columns[0].argsort()
+    ids, labels, logits = (column[order].numpy() for column in columns)
+    return Predictions(ids, labels, logits)

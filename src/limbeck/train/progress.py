@@ -1,0 +1,74 @@
+"""Long work shows how far it is: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+SHOWN = ("loss", "error", "validation/error")
+
+
+class Display:
+    """Progress over runs and epochs, on standard error; a context manager.
+
+    Args:
+        runs: how many runs are to come, for the overall bar; None shows none.
+        silent: show nothing.
+    """
+
+    def __init__(self, runs: int | None = None, *, silent: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=silent)
+        self.live = self.console.is_terminal and not silent
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+        self._bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console, disable=not self.live)
+        self._runs = runs
+        self._overall: TaskID | None = None
+        self._run: TaskID | None = None
+        self._name, self._epochs, self._started, self._spoken, self._first = "", 0, 0.0, 0.0, 0
+
+    def __enter__(self) -> Display:
+        """Start the live display."""
+        self._bars.start()
+        if self._runs is not None and self._runs > 1:
+            self._overall = self._bars.add_task("all runs", total=self._runs, note="")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop the live display."""
+        self._bars.stop()
+
+    def begin(self, name: str, epochs: int, done: int = 0) -> None:
+        """Announce a run, of which `done` epochs are there already."""
+        self._name, self._epochs, self._first = name, epochs, done
+        self._started = self._spoken = time.monotonic()
+        self._run = self._bars.add_task(name, total=epochs, completed=done, note="")
+        if not self.live:
+            self.say(f"{name}: {epochs} epochs" + (f", continuing after {done}" if done else ""))
+
+    def advance(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Show a finished epoch, counted from 1."""
+        note = "  ".join(f"{name} {values[name]:.4g}" for name in SHOWN if name in values)
+        if self._run is not None:
+            self._bars.update(self._run, completed=epoch, note=note)
+        now = time.monotonic()
+        if not self.live and (now - self._spoken > SECONDS_BETWEEN_LINES or epoch == self._epochs):
+            left = (now - self._started) / (epoch - self._first) * (self._epochs - epoch)
+            self.say(f"{self._name}: epoch {epoch}/{self._epochs}  {note}" + (f"  about {left:.0f} s left" if left else ""))
+            self._spoken = now
+
+    def end(self) -> None:
+        """Take the run's bar away and count the run as done."""
+        if self._run is not None:
+            self._bars.remove_task(self._run)
+            self._run = None
+        if self._overall is not None:
+            self._bars.advance(self._overall)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

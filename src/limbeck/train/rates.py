@@ -1,0 +1,107 @@
+"""Learning-rate schedules: the factor on the optimiser's `lr`, a pure function of the step, so nothing needs saving.
+
+Times are in epochs (fractions allowed). `warmup` epochs rise linearly, step by step, from nearly 0 to the schedule's
+own value; the schedule's time runs on underneath.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from typing import Annotated, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from limbeck.core.config import Count, Fraction, NonNegative, Positive, configurable
+
+
+@runtime_checkable
+class Rate(Protocol):
+    """A learning-rate schedule."""
+
+    warmup: float
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return the factor at a time, without warm-up."""
+        ...
+
+
+@configurable
+class ConstantRate:
+    """Factor 1."""
+
+    warmup: NonNegative = 0.0
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return 1."""
+        return 1.0
+
+
+@configurable
+class Step:
+    """Multiply by `gamma` after every `every` epochs."""
+
+    every: Count
+    gamma: Fraction = 0.1
+    warmup: NonNegative = 0.0
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return gamma^floor(epoch / every)."""
+        return float(self.gamma ** (int(epoch) // self.every))
+
+
+@configurable
+class MultiStep:
+    """Multiply by `gamma` at the start of each milestone, an epoch counted from 0 or a share of all epochs below 1."""
+
+    milestones: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 0.75)
+    gamma: Fraction = 0.1
+    warmup: NonNegative = 0.0
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return gamma^(milestones passed)."""
+        passed = sorted(mark * epochs if mark < 1 else mark for mark in self.milestones)
+        return float(self.gamma ** bisect_right(passed, int(epoch)))
+
+
+@configurable
+class Cosine:
+    """Fall along half a cosine to `floor`, step by step."""
+
+    floor: Fraction = 0.0
+    warmup: NonNegative = 0.0
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return the cosine between 1 and `floor`."""
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(epoch / epochs, 1.0)))
+
+
+@configurable
+class OneCycle:
+    """Rise along a cosine from `start` to 1 during the share `peak` of training, then fall along one to `end`."""
+
+    peak: Annotated[Fraction, Field(gt=0, lt=1)] = 0.3
+    start: Fraction = 0.04
+    end: Fraction = 4e-6
+    warmup: NonNegative = 0.0
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return the factor of the cycle."""
+        time = min(epoch / epochs, 1.0)
+        if time < self.peak:
+            return _cosine(self.start, 1.0, time / self.peak)
+        return _cosine(1.0, self.end, (time - self.peak) / (1 - self.peak))
+
+
+RATES = {"constant": ConstantRate, "step": Step, "multi_step": MultiStep, "cosine": Cosine, "one_cycle": OneCycle}
+
+
+def rate_at(rate: Rate, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """Return the factor for an optimiser step counted from 0, warm-up included."""
+    factor = rate.factor(step / steps_per_epoch, epochs)
+    warmup_steps = rate.warmup * steps_per_epoch
+    return factor * min(1.0, (step + 1) / warmup_steps) if warmup_steps else factor
+
+
+def _cosine(first: float, last: float, time: float) -> float:
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * time))

@@ -1,0 +1,127 @@
+"""Devices, precision and processes: everything that Lightning Fabric does for us, behind one small class."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.optim import Optimizer
+
+from limbeck.errors import LimbeckError
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+class Runtime:
+    """Where training runs. Under torchrun or SLURM, or with `devices` > 1, every process builds one.
+
+    Args:
+        accelerator: "auto", "cpu", "cuda" or "mps".
+        devices: processes on this machine; None takes what the launcher says, else one.
+        nodes: machines; None takes what the launcher says, else one.
+        precision: of the forward and backward pass.
+
+    Raises:
+        LimbeckError: the accelerator is not there.
+    """
+
+    def __init__(
+        self,
+        accelerator: str = "auto",
+        devices: int | None = None,
+        nodes: int | None = None,
+        precision: Precision = "32-true",
+    ) -> None:
+        from lightning_fabric import Fabric
+
+        local = devices or int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        machines = nodes or int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+        strategy = "ddp" if local * machines > 1 else "auto"
+        try:
+            self.fabric = Fabric(
+                accelerator=accelerator, devices=local, num_nodes=machines, strategy=strategy, precision=precision
+            )
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise LimbeckError(f"cannot run on {local} × {accelerator} in {precision}: {reason}") from error
+        self.fabric.launch()
+
+    @property
+    def device(self) -> torch.device:
+        """This process's device."""
+        return self.fabric.device
+
+    @property
+    def rank(self) -> int:
+        """This process among all."""
+        return self.fabric.global_rank
+
+    @property
+    def world(self) -> int:
+        """How many processes there are."""
+        return self.fabric.world_size
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and speaks."""
+        return self.rank == 0
+
+    def setup(self, model: nn.Module, optimiser: Optimizer) -> tuple[nn.Module, Optimizer]:
+        """Return the model and the optimiser, wrapped for the devices."""
+        wrapped = self.fabric.setup_module(model)
+        return wrapped, self.fabric.setup_optimizers(optimiser)
+
+    def accumulating(self, model: nn.Module, enabled: bool) -> AbstractContextManager[None]:
+        """Keep gradients on this process while more micro-batches follow."""
+        if not enabled or self.world == 1:
+            return contextlib.nullcontext()
+        return self.fabric.no_backward_sync(model, enabled=True)
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute gradients; over several processes they are averaged."""
+        self.fabric.backward(loss)
+
+    def clip(self, optimiser: Optimizer, students: Iterable[nn.Module], norm: float) -> None:
+        """Limit the norm of each student's gradient: per student, not over all, so that peers stay independent."""
+        self.fabric.strategy.precision.unscale_gradients(getattr(optimiser, "optimizer", optimiser))
+        for student in students:
+            nn.utils.clip_grad_norm_(student.parameters(), norm)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add a tensor up over the processes."""
+        if self.world > 1:
+            distributed.all_reduce(values)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's value, in the order of ranks."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        distributed.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for all."""
+        self.fabric.barrier()
+
+    def seed(self, *numbers: int) -> None:
+        """Make the draws that follow (dropout) a function of these numbers and this process alone."""
+        mixed = 0
+        for number in (*numbers, self.rank):
+            mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
+        torch.manual_seed(mixed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the loss scaler's state under float16, else nothing."""
+        return dict(self.fabric.strategy.precision.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the loss scaler's state."""
+        self.fabric.strategy.precision.load_state_dict(state)
+

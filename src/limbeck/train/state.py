@@ -1,0 +1,75 @@
+"""Everything that moves while training, in one place, so that a checkpoint is complete by construction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from limbeck.core.cohort import Cohort
+from limbeck.core.objective import Objective
+from limbeck.metrics import accuracy, nll
+from limbeck.tasks.classification import Predictions
+from limbeck.train.record import Sums
+from limbeck.train.runtime import Runtime
+
+
+class State:
+    """Everything that moves while training, with the place where training stands."""
+
+    def __init__(self, objective: Objective, optimiser: Optimizer, runtime: Runtime, ema: float | None) -> None:
+        self.objective, self.optimiser, self.runtime = objective, optimiser, runtime
+        self.averaged = (
+            None
+            if ema is None
+            else AveragedModel(objective.cohort, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+        )
+        self.epoch = self.batch = self.step = 0
+        self.sums = Sums()
+        self.best: list[dict[str, Any]] = []
+
+    @property
+    def cohort(self) -> Cohort:
+        """The networks to evaluate and export: averaged where averaging is on."""
+        cohort: Cohort = self.objective.cohort if self.averaged is None else self.averaged.module
+        return cohort
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all of it; every process calls this."""
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.step,
+            "objective": self.objective.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "runtime": self.runtime.state_dict(),
+            "sums": self.sums.state_dict(self.runtime),
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where `state_dict` stood."""
+        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.objective.load_state_dict(state["objective"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.runtime.load_state_dict(state["runtime"])
+        self.sums.load_state_dict(state["sums"], self.runtime)
+        self.best = state["best"]
+
+    def keep_best(self, validation: list[Predictions]) -> dict[str, float]:
+        """Keep each student's weights where its validation error (then its NLL) is the lowest yet; return both."""
+        scores: dict[str, float] = {}
+        for i, said in enumerate(validation):
+            name = "validation" if len(validation) == 1 else f"validation/{i}"
+            error, loss = 1 - accuracy(said.logits, said.labels), nll(said.logits, said.labels)
+            scores |= {f"{name}/error": error, f"{name}/nll": loss}
+            if len(self.best) <= i:
+                self.best.append({"error": float("inf"), "nll": float("inf")})
+            if (error, loss) < (self.best[i]["error"], self.best[i]["nll"]):
+                weights = {key: value.detach().cpu().clone() for key, value in self.cohort.students[i].state_dict().items()}
+                self.best[i] = {"error": error, "nll": loss, "epoch": self.epoch, "weights": weights}
+        return scores

@@ -1,0 +1,124 @@
+"""Schedules, taps, cohorts, objectives, named fields: the small parts of the core."""
+
+from typing import Annotated
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from limbeck.core import Batch, Clock, LimbeckError, Objective, Peers, RampUp, Tapped, Until
+from limbeck.core.config import Named, configurable, fields_of
+from limbeck.core.objective import TargetWriter
+from limbeck.core.schedules import Constant, Linear, at
+from limbeck.targets import METHODS, PSKD, CrossEntropy, Hinton
+from limbeck.tasks import Classification
+
+
+def test_schedules_at_first_and_last_epoch():
+    first, last = Clock(0, 300), Clock(299, 300)
+    assert at(0.4, first) == at(Constant(0.4), last) == 0.4
+    assert Linear(0.8)(first) == pytest.approx(0.8 / 300)
+    assert Linear(0.8)(last) == 0.8
+    assert RampUp(1.0, 80)(first) == pytest.approx(0.0067, abs=5e-5)
+    assert RampUp(1.0, 80)(Clock(40, 300)) == pytest.approx(0.29, abs=5e-3)
+    assert RampUp(1.0, 80)(Clock(60, 300)) == pytest.approx(0.73, abs=5e-3)
+    assert RampUp(1.0, 80)(last) == 1.0
+    assert [Until(0.9, 2)(Clock(epoch, 4)) for epoch in range(4)] == [0.9, 0.9, 0.0, 0.0]
+
+
+class Net(nn.Module):
+    def __init__(self, inplace):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.bn = nn.BatchNorm2d(2)
+        self.relu = nn.ReLU(inplace=inplace)
+        self.unused = nn.Linear(1, 1)
+
+    def forward(self, x):
+        return self.relu(self.bn(self.conv(x))).mean((2, 3))
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_a_tap_sees_what_the_layer_put_out_also_under_an_inplace_relu(inplace):
+    torch.manual_seed(0)
+    net = Net(inplace).eval()
+    view = torch.randn(3, 1, 6, 6)
+    output = Tapped(net, ["bn", "relu"])(view)
+    expected = net.bn(net.conv(view))
+    assert torch.equal(output.taps["bn"], expected)
+    assert torch.equal(output.taps["relu"], expected.relu())
+    output.taps["bn"].sum().backward()
+    assert net.conv.weight.grad is not None
+
+
+def test_taps_say_what_is_wrong():
+    with pytest.raises(LimbeckError, match="no layer 'bn2'; did you mean 'bn'"):
+        Tapped(Net(False), ["bn2"])
+    with pytest.raises(LimbeckError, match="'unused' did not run"):
+        Tapped(Net(False), ["unused"])(torch.randn(3, 1, 6, 6))
+
+    class ByHand(Net):
+        def forward(self, x):
+            return self.bn(self.conv(x)).relu_().mean((2, 3))
+
+    with pytest.raises(LimbeckError, match="'bn' was overwritten in place"):
+        Tapped(ByHand(False), ["bn"])(torch.randn(3, 1, 6, 6))
+
+
+def test_peers_take_one_shared_view_or_one_each():
+    nets = [nn.Flatten(), nn.Flatten()]
+    views = (torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2))
+    assert [o.logits.sum().item() for o in Peers(nets)(views)] == [0.0, 8.0]
+    assert [o.logits.sum().item() for o in Peers(nets)(views[1:])] == [8.0, 8.0]
+    with pytest.raises(LimbeckError, match="need 1 or 2 views, not 3"):
+        Peers(nets)((*views, views[0]))
+    with pytest.raises(LimbeckError, match="at least one student"):
+        Peers([])
+
+
+def test_a_teacher_is_asked_once_for_students_that_share_a_view():
+    asked = []
+
+    def teacher(view):
+        from limbeck.core import Output
+
+        asked.append(view)
+        return Output(view.flatten(1))
+
+    objective = Objective(Peers([nn.Flatten(), nn.Flatten()]), Hinton(0.5, 2.0), Classification(), teacher)
+    step = objective(Batch(torch.arange(2), (torch.randn(2, 1, 1, 3),), torch.tensor([0, 1])), Clock(0, 1))
+    assert len(asked) == 1
+    assert set(step.parts) == {"label/0", "teacher/0", "label/1", "teacher/1"}
+    assert step.count == 2
+
+
+def test_an_objective_refuses_what_its_method_cannot_do_without():
+    with pytest.raises(LimbeckError, match="Hinton needs a teacher"):
+        Objective(Peers([nn.Flatten()]), Hinton(), Classification())
+    with pytest.raises(LimbeckError, match="PSKD remembers each example"):
+        Objective(Peers([nn.Flatten()]), PSKD(), Classification())
+
+
+def test_logits_of_a_wrong_shape_are_named():
+    objective = Objective(Peers([nn.Identity()]), CrossEntropy(), Classification())
+    with pytest.raises(LimbeckError, match=r"shape \[2, 1, 2, 2\]; classification needs \[2, classes\]"):
+        objective(Batch(torch.arange(2), (torch.zeros(2, 1, 2, 2),), torch.tensor([0, 1])), Clock(0, 1))
+
+
+@configurable
+class Holder:
+    method: Annotated[TargetWriter, Named(METHODS)]
+
+
+def test_a_named_field_reads_names_mappings_and_objects_and_writes_mappings():
+    read = TypeAdapter(Holder).validate_python
+    assert read({"method": "pskd"}).method == PSKD()
+    assert read({"method": {"name": "pskd", "alpha": 0.5}}).method == PSKD(0.5)
+    assert Holder(PSKD(0.5)).method.alpha == 0.5
+    assert fields_of(Holder(PSKD(0.5))) == {"method": {"name": "pskd", "alpha": 0.5, "bank": "device"}}
+    nested = {"name": "kd", "alpha": {"name": "until", "value": 0.9, "epoch": 3, "after": 0.0}, "temperature": 4.0}
+    assert fields_of(read({"method": nested})) == {"method": nested}
+    for wrong in ("pskdd", {"alpha": 1}, {"name": "kd", "alpa": 1}, 3):
+        with pytest.raises(ValidationError):
+            read({"method": wrong})
