@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +13,169 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
-from torch.utils.data import Dataset
 
 from limbeck.core.cohort import Peers
-from limbeck.core.config import Named, configurable, fields_of
+from limbeck.core.config import Index, Named, configurable, fields_of
 from limbeck.core.objective import TargetWriter
-from limbeck.data.load import Splits, splits_of
+from limbeck.data.load import Splits
+from limbeck.data.readers import MapDataset
+from limbeck.data.split import stratified_split
+from limbeck.data.streamed import StreamedExamples
+from limbeck.data.targets import targets_of
 from limbeck.errors import LimbeckError
 from limbeck.recipes.explain import explain
 from limbeck.targets import METHODS
 from limbeck.tasks.classification import Predictions
-from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, origin
+from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, fingerprint, load_teacher, origin
 from limbeck.train.loop import Training
-from limbeck.train.optimisers import OPTIMISERS, OptimiserChoice
+from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice
 from limbeck.train.progress import Display
-from limbeck.train.rates import RATES, Rate
+from limbeck.train.rates import RATES, Cosine, Rate
 from limbeck.train.run import Job, Origin, run
 from limbeck.train.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `distil` gives back.
+
+    Attributes:
+        student: the network that was given, trained (its last weights; on the CPU, in eval mode).
+        last: test figures of the last weights, unscaled: error, nll, ece, aurc ... (`limbeck.metrics`).
+        best: test figures of the weights that were best on the validation split, with their epoch; None without one.
+        predictions: ids, labels and logits of the test set, by the last weights.
+        folder: the run's folder, or None when none was asked for.
+    """
+
+    student: nn.Module
+    last: dict[str, float]
+    best: dict[str, float] | None
+    predictions: Predictions
+    folder: Path | None
+
+
+@configurable
+class _Choices:
+    """The arguments of `distil` that can be written as in a recipe."""
+
+    method: Annotated[TargetWriter, Named(METHODS)]
+    optimiser: Annotated[OptimiserChoice, Named(OPTIMISERS)]
+    schedule: Annotated[Rate, Named(RATES)]
+    training: Training
+    seed: Index
+
+
+def distil(
+    student: nn.Module,
+    train: MapDataset,
+    test: MapDataset,
+    *,
+    method: str | Mapping[str, Any] | TargetWriter = "pskd",
+    teacher: nn.Module | str | Path | None = None,
+    epochs: int = 30,
+    batch_size: int = 128,
+    optimiser: str | Mapping[str, Any] | OptimiserChoice | None = None,
+    schedule: str | Mapping[str, Any] | Rate | None = None,
+    training: Mapping[str, Any] | None = None,
+    validation: float | int | MapDataset = 0.1,
+    seed: int = 0,
+    workers: int = 0,
+    folder: str | Path | None = None,
+    accelerator: str = "auto",
+    progress: bool = True,
+) -> Result:
+    """Train a network with any method, on any data, and say how it did.
+
+    Args:
+        student: maps images [B, C, H, W] to logits [B, K]; it is trained in place.
+        train: map-style data set of (image, label); its random transforms become replayable.
+        test: the same without random transforms; only ever used for the final report.
+        method: a name, a mapping as in a recipe (`{"name": "kd", "alpha": 0.9}`), or an object.
+        teacher: for methods that need one: a trained network with the same classes, or the folder of an earlier run.
+        epochs: passes over the training data.
+        batch_size: examples per step.
+        optimiser: SGD with learning rate 0.1 by default; a name, a mapping or an object.
+        schedule: of the learning rate, a cosine by default; a name, a mapping or an object.
+        training: more fields of `limbeck.train.loop.Training`, such as {"clip": 1.0, "ema": 0.99}.
+        validation: how much of `train` is held out to choose the best epoch (a share, a count, 0 for none), or a data set
+            of its own. What is held out passes through `train`'s own transforms.
+        seed: of order, views and dropout.
+        workers: processes that read the data.
+        folder: where to keep the run; a run there is continued. Without it nothing is kept.
+        accelerator: "auto", "cpu", "cuda" or "mps".
+        progress: show it on standard error.
+
+    Raises:
+        LimbeckError: an argument or the data are not what they should be; the message says what to do.
+    """
+    choices = _choices(method, optimiser, schedule, {"epochs": epochs, "batch_size": batch_size, **(training or {})}, seed)
+    runtime = Runtime(accelerator, precision=choices.training.precision)
+    splits = _splits(train, test, validation, workers, seed, runtime.device)
+    taught, by = _teacher(teacher, choices.method, splits, runtime.device)
+    plain = fields_of(choices)
+    recipe = {"data": {"source": type(train).__qualname__}, "model": {"name": type(student).__qualname__}, **plain}
+    content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
+    content["first weights"] = fingerprint(student)
+    if taught is not None:
+        content["teacher"] = taught.fingerprint()
+    name = type(student).__qualname__
+    job = Job(name, Peers([student]), choices.method, taught, splits, choices.optimiser, choices.schedule,
+              choices.training, choices.seed, recipe, recipe, content, None, by)  # fmt: skip
+    with ExitStack() as stack:
+        place = Path(folder) if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        display = stack.enter_context(Display(silent=not (progress and runtime.first)))
+        figures = run(job, place, runtime, display)["students"]["student"]
+        with np.load(place / "predictions.npz") as arrays:
+            predictions = Predictions(arrays["ids"], arrays["labels"], arrays["logits"])
+    return Result(
+        student.cpu().eval(), figures["last"], figures.get("best"), predictions, None if folder is None else place
+    )
+
+
+def _choices(method: Any, optimiser: Any, schedule: Any, training: Mapping[str, Any], seed: int) -> _Choices:
+    given = {
+        "method": method,
+        "optimiser": optimiser or SGD(),
+        "schedule": schedule or Cosine(),
+        "training": dict(training),
+        "seed": seed,
+    }
+    try:
+        return TypeAdapter(_Choices).validate_python(given)
+    except ValidationError as error:
+        raise LimbeckError(explain(error, _Choices)) from error
+
+
+def _splits(
+    train: MapDataset, test: MapDataset, validation: float | int | MapDataset, workers: int, seed: int, device: torch.device
+) -> Splits:
+    """Give the user's data sets ids, and hold a validation split out of the training set."""
+    if not isinstance(validation, int | float):
+        whole = StreamedExamples.wrap(train, workers=workers, device=device)
+        own = StreamedExamples.wrap(validation, whole.classes, workers=workers, device=device)
+        return Splits(whole, own, StreamedExamples.wrap(test, whole.classes, workers=workers, device=device))
+    kept = held_out = None
+    if validation:
+        kept, held_out = stratified_split(targets_of(train), validation, seed)
+    part = StreamedExamples.wrap(train, ids=kept, workers=workers, device=device)
+    rest = None if held_out is None else StreamedExamples.wrap(train, ids=held_out, workers=workers, device=device)
+    return Splits(part, rest, StreamedExamples.wrap(test, part.classes, workers=workers, device=device))
+
+
+def _teacher(
+    teacher: nn.Module | str | Path | None, method: TargetWriter, splits: Splits, device: torch.device
+) -> tuple[Teacher | None, Origin | None]:
+    if (teacher is not None) != method.needs.teacher:
+        verb = "needs a teacher: give teacher=" if method.needs.teacher else "uses no teacher: leave teacher= out"
+        raise LimbeckError(f"{type(method).__name__} {verb}")
+    if teacher is None:
+        return None, None
+    data = splits.train
+    inputs = Inputs(data.classes, data.shape[0], data.mean, data.std)
+    if isinstance(teacher, nn.Module):
+        named = type(teacher).__qualname__
+        found = Teacher(teacher, name=named).meet(inputs, device)
+        return found, Origin(named, found.fingerprint())
+    choice = TeacherChoice(run=str(teacher))
+    found = load_teacher(choice, inputs).meet(inputs, device)
+    return found, origin(choice, found)

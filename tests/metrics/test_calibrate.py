@@ -25,7 +25,6 @@ def test_undoes_the_sharpening_of_the_golden_labels(golden, oracle):
     )
 
 
-@pytest.mark.usefixtures("tiny_blocks")
 @pytest.mark.parametrize("factor", [1e-2, 1.0, 1e4])
 def test_scales_with_the_logits(few, factor):
     base = fit_temperature(few.logits, few.labels)
@@ -50,6 +49,14 @@ def test_ends_at_the_bounds(scale):
 
 def test_flat_logits_fit_any_temperature():
     assert fit_temperature(np.full((4, 3), 7.0), np.array([0, 1, 2, 0])) == 1
+
+
+@pytest.mark.usefixtures("tiny_blocks")
+def test_one_block_or_many(golden, monkeypatch):
+    logits, labels = golden.logits[:20], golden.labels[:20]
+    in_blocks = fit_temperature(logits, labels)
+    monkeypatch.undo()
+    assert in_blocks == pytest.approx(fit_temperature(logits, labels), rel=1e-8)
 
 
 def test_one_example():

@@ -22,7 +22,7 @@ def conv(inside: int, outside: int, kernel: int) -> int:
 
 
 def count_resnet(depth: int, classes: int, channels: int, projected: bool) -> int:
-    """He et al. 2016, section 4.2: 2n convolutions at each of 16, 32, 64 channels, and a batch norm after each."""
+    """He et al. 2016, section 4.2: 2n convolutions each at 16, 32, 64 channels, a batch norm after each."""
     n = (depth - 2) // 6
     total = conv(channels, 16, 3) + 2 * 16
     for inside, outside in ((16, 16), (16, 32), (32, 64)):

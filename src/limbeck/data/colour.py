@@ -18,8 +18,9 @@ _LUMA = (0.2989, 0.587, 0.114)
 class ColourJitter:
     """Change brightness, then contrast, then saturation, each by a factor uniform in [max(0, 1 - x), 1 + x].
 
-    Each operation is torchvision's: blend with black, with the image's mean grey, with its grey version, and clamp to
-    [0, 1]; the order is fixed here, random there. Saturation does nothing to an image of one channel.
+    Each operation is torchvision's: blend with black, with the image's mean grey, with its grey version, and
+    clamp to [0, 1]; the order is fixed here, random there. Saturation does nothing to an image of one
+    channel.
 
     Attributes:
         brightness: 0 leaves it alone.

@@ -1,9 +1,9 @@
-"""Random numbers that belong to an example: a counter-based generator, a pure function of (seed, epoch, view, id).
+"""Random numbers that belong to an example: a pure function of (seed, epoch, view, id), by hashing.
 
-A number is a hash of its own address, so it doesn't matter which process, worker or device asks for it, how many others
-were asked for before, or in what order. The hash is the splitmix64 finaliser (Steele, Lea, Flood: "Fast splittable
-pseudorandom number generators", OOPSLA 2014) in wrapping 64-bit integers, so CPU and CUDA give the same bits. No state
-of torch, numpy or Python is read or changed.
+A number is a hash of its own address, so it doesn't matter which process, worker or device asks for it, how
+many others were asked for before, or in what order. The hash is the splitmix64 finaliser (Steele, Lea, Flood:
+"Fast splittable pseudorandom number generators", OOPSLA 2014) in wrapping 64-bit integers, so CPU and CUDA
+give the same bits. No state of torch, numpy or Python is read or changed.
 """
 
 from __future__ import annotations
@@ -27,28 +27,31 @@ _MULTIPLIERS: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _SHIFTS: Final = (30, 27, 31)
 
 
-def words(seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], stream: int = 0) -> Int[Tensor, " batch"]:
+def words(
+    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], *, stream: int = 0
+) -> Int[Tensor, " batch"]:
     """Give each example 64 random bits, as int64 on the device of `ids`."""
     return _scramble(ids * _signed(_GOLDEN) + _signed(_key(seed, epoch, view, stream)))
 
 
 def uniform(
-    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], slots: int, stream: int = 0
+    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], slots: int, *, stream: int = 0
 ) -> Float[Tensor, "batch slots"]:
     """Give each example `slots` independent numbers, uniform in [0, 1): float32 made of 24 random bits.
 
-    For an integer n, `floor(u * n)` is always below n: the largest u is 1 - 2**-24, and its product with n rounds down.
+    For an integer n, `floor(u * n)` is always below n: the largest u is 1 - 2**-24, and its product with n
+    rounds down.
     """
     counters = torch.arange(1, slots + 1, device=ids.device) * _signed(_GOLDEN)
-    bits = _scramble(words(seed, epoch, view, ids, stream)[:, None] + counters)
+    bits = _scramble(words(seed, epoch, view, ids, stream=stream)[:, None] + counters)
     return _shifted(bits, 40).to(torch.float32) * 2.0**-24
 
 
 def integers(
-    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], high: int, stream: int = 0
+    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], high: int, *, stream: int = 0
 ) -> Int[Tensor, " batch"]:
     """Give each example an integer, uniform in [0, high), from 32 random bits; `high` is at most 2**31."""
-    return (_shifted(words(seed, epoch, view, ids, stream), 32) * high) >> 32
+    return (_shifted(words(seed, epoch, view, ids, stream=stream), 32) * high) >> 32
 
 
 def _key(*parts: int) -> int:

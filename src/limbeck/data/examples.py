@@ -43,7 +43,9 @@ class Members(NamedTuple):
 
 @runtime_checkable
 class Examples(Protocol):
-    """One split of a data set. An example's id never changes; its views are a pure function of (seed, epoch, id, view).
+    """One split of a data set.
+
+    An example's id never changes; its views are a pure function of (seed, epoch, id, view number).
 
     Attributes:
         classes: name of each class.
@@ -51,7 +53,8 @@ class Examples(Protocol):
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
         count: number of examples in this split.
-        id_space: 1 + the largest id possible: size of the source's original training set. A test set has ids of its own.
+        id_space: 1 + the largest id possible: size of the source's original training set. A test set has ids
+            of its own.
         ids: int64 [count], ascending.
         labels: int64 [count], in the order of `ids`.
         fingerprint: sha256 of what the examples are and which of them are in this split.
@@ -101,9 +104,9 @@ class Examples(Protocol):
         ...
 
     def in_order(self, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """Iterate over this process's contiguous share, by ascending id, without random views, each example once.
+        """Iterate over this process's contiguous share, by ascending id, without random views.
 
-        The number of batches may differ by one between processes.
+        Over the processes each example comes once; the number of batches may differ by one between them.
         """
         ...
 

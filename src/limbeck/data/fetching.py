@@ -17,7 +17,7 @@ from limbeck.data.readers import Reader
 
 
 class Fetch(NamedTuple):
-    """The readings of one micro-batch, each by its address (seed, epoch, id, view), so that any worker may do them.
+    """The readings of one micro-batch, each by its address (seed, epoch, id, view): any worker may do them.
 
     Attributes:
         seed: of the random readings; None reads without randomness.
@@ -43,7 +43,11 @@ class Fetch(NamedTuple):
         """Ask for each view of these examples, then for each view of their partners."""
         groups = [ids] if partners is None else [ids, partners]
         asked = np.concatenate(
-            [np.stack((np.full_like(group, view), group), axis=1) for group in groups for view in range(views)]
+            [
+                np.stack((np.full_like(group, view), group), axis=1)
+                for group in groups
+                for view in range(views)
+            ]
         )
         keys, places = np.unique(asked, axis=0, return_inverse=True)
         return cls(seed, epoch, keys, places.reshape(-1))
@@ -56,22 +60,26 @@ class Fetcher(Dataset["Tensor | LimbeckError"]):
         self._reader = reader
 
     def __getitem__(self, fetch: Fetch) -> Tensor | LimbeckError:
-        """Read the images [R, C, H, W]. A user's mistake is returned, since raising it here would bury it in a traceback."""
+        """Read the images [R, C, H, W].
+
+        A user's mistake is returned: raised in a worker, it would arrive wrapped in a traceback.
+        """
         try:
-            return torch.stack([image for view in np.unique(fetch.keys[:, 0]) for image in self._read(fetch, int(view))])
+            return torch.stack(
+                [image for view in np.unique(fetch.keys[:, 0]) for image in self._read(fetch, int(view))]
+            )
         except LimbeckError as error:
             return error
 
     def _read(self, fetch: Fetch, view: int) -> Iterator[Tensor]:
         ids = torch.from_numpy(fetch.keys[fetch.keys[:, 0] == view, 1])
-        words = draws.words(fetch.seed or 0, fetch.epoch, view, ids, draws.DATASET).tolist()
-        if fetch.seed is None:
-            return (self._reader.read(example, word, None) for example, word in zip(ids.tolist(), words, strict=True))
-        numbers = draws.uniform(fetch.seed, fetch.epoch, view, ids, self._reader.slots, draws.SIZE)
-        return (
-            self._reader.read(example, word, row)
-            for example, word, row in zip(ids.tolist(), words, numbers, strict=True)
-        )
+        words = draws.words(fetch.seed or 0, fetch.epoch, view, ids, stream=draws.DATASET).tolist()
+        numbers: Tensor | list[None] = [None] * len(ids)
+        if fetch.seed is not None:
+            slots = self._reader.slots
+            numbers = draws.uniform(fetch.seed, fetch.epoch, view, ids, slots, stream=draws.SIZE)
+        for example, word, row in zip(ids.tolist(), words, numbers, strict=True):
+            yield self._reader.read(example, word, row)
 
 
 class Queue(Sampler[Fetch]):

@@ -1,8 +1,9 @@
 """Mix another image of the training set into an example's own.
 
-Weight, box and partner are drawn per **example** and are a pure function of (seed, epoch, id), so that one process equals
-two. (The authors' codes draw one weight and box a batch, and partners within the batch.) All views of an example share
-them, since they share the labels; the partner's image is the partner's own view of the same epoch and number.
+Weight, box and partner are drawn per **example** and are a pure function of (seed, epoch, id), so that one
+process equals two. (The authors' codes draw one weight and box a batch, and partners within the batch.) All
+views of an example share them, since they share the labels; the partner's image is the partner's own view of
+the same epoch and number.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ class MixPlan(NamedTuple):
     """What is mixed into every example of a split during an epoch, drawn on the host before it starts.
 
     Attributes:
-        partners: position of the partner in the split, int64 [N]; the example's own where nothing is mixed in.
+        partners: position of the partner in the split, int64 [N]; the example's own where nothing is mixed
+            in.
         weight: the share of the example's own image, float32 [N] in [0, 1]; 1 where nothing is mixed in.
-        boxes: what the partner's image covers (top, left, bottom, right; the last two outside), int64 [N, 4]; all zero
-            if it covers nothing, or if the images are blended.
+        boxes: what the partner's image covers (top, left, bottom, right; the last two outside), int64 [N, 4];
+            all zero if it covers nothing, or if the images are blended.
     """
 
     partners: Int64[Tensor, " count"]
@@ -151,7 +153,9 @@ def _span(centre: np.ndarray, side: np.ndarray, size: int) -> tuple[np.ndarray, 
     return np.clip(first, 0, size), np.clip(first + length, 0, size)
 
 
-def _partners(seed: int, epoch: int, ids: Int64[Tensor, " count"], weight: np.ndarray) -> Int64[Tensor, " count"]:
+def _partners(
+    seed: int, epoch: int, ids: Int64[Tensor, " count"], weight: np.ndarray
+) -> Int64[Tensor, " count"]:
     """Draw another example of the split for each one that has anything mixed in."""
     count = len(ids)
     if count < 2:

@@ -1,7 +1,7 @@
 """Who comes when: the order of an epoch, cut into batches, processes and micro-batches.
 
-The order depends on (seed, epoch, number of examples) only, and a batch is cut for the processes after it's drawn: so one
-process and two see the same batches.
+The order depends on (seed, epoch, number of examples) only, and a batch is cut for the processes after it's
+drawn: so one process and two see the same batches.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Itinerary(NamedTuple):
 def permutation(seed: int, epoch: int, n: int) -> Int64[np.ndarray, " n"]:
     """Return an order of 0..n-1 that is a pure function of (seed, epoch, n).
 
-    It sorts raw Philox bits: unlike numpy's `Generator.permutation`, they are promised to stay the same in all versions.
+    It sorts raw Philox bits: unlike numpy's `Generator.permutation`, they are promised to stay the same in
+    all versions.
     """
     bits = np.random.Philox(key=np.array([seed & _MASK, epoch & _MASK], dtype=np.uint64))
     return np.argsort(bits.random_raw(n), kind="stable").astype(np.int64)
@@ -66,12 +67,13 @@ def share(batch: Int64[np.ndarray, " n"], rank: int, world: int, parts: int) -> 
     """Cut this process's share of a batch into `parts` micro-batches whose sizes differ by at most one.
 
     Raises:
-        LimbeckError: some process would get an empty micro-batch (all processes raise alike, so none waits for another).
+        LimbeckError: some process would get an empty micro-batch (all processes raise alike, so none waits
+            for another).
     """
     if len(batch) // world < parts:
         raise LimbeckError(
-            f"a batch of {len(batch)} examples can't serve {world} process(es) with {parts} micro-batch(es) each: "
-            f"use fewer of them, or a batch_size of at least {world * parts}"
+            f"a batch of {len(batch)} examples can't serve {world} process(es) with {parts} micro-batch(es) "
+            f"each: use fewer of them, or a batch_size of at least {world * parts}"
         )
     return np.array_split(batch[rank::world], parts)
 
@@ -87,7 +89,8 @@ def itinerary(
     batches = epoch_batches(n, batch_size, seed, epoch)
     if not 0 <= start <= len(batches):
         raise LimbeckError(
-            f"can't resume at step {start} of an epoch of {len(batches)} steps: was batch_size or the data changed?"
+            f"can't resume at step {start} of an epoch of {len(batches)} steps: "
+            "restore the batch_size and the data of the interrupted run"
         )
     positions: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     pieces: list[tuple[slice, ...]] = []
@@ -95,7 +98,9 @@ def itinerary(
     for batch in batches[start:]:
         mine = share(batch, rank, world, parts)
         ends = np.cumsum([len(part) for part in mine]) + done
-        pieces.append(tuple(slice(int(end) - len(part), int(end)) for part, end in zip(mine, ends, strict=True)))
+        pieces.append(
+            tuple(slice(int(end) - len(part), int(end)) for part, end in zip(mine, ends, strict=True))
+        )
         positions.extend(mine)
         done = int(ends[-1])
     return Itinerary(np.concatenate(positions), pieces, [len(batch) for batch in batches[start:]])

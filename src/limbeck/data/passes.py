@@ -16,7 +16,7 @@ from limbeck.data.pipeline import Pipeline
 
 
 class Pass:
-    """The ids, labels, random numbers and mixing partners of an epoch's batches, on the device, in the order of use.
+    """The ids, labels, random numbers and partners of an epoch's batches, on the device, in the order of use.
 
     Args:
         members: the split.
@@ -57,8 +57,13 @@ class Pass:
             mine = MixPlan(*(column[positions].to(device) for column in plan))
             self.partners, self._weight, self._boxes = mine
             others = plan.partners[positions]
-            self._partner_ids, self._partner_labels = all_ids[others].to(device), all_labels[others].to(device)
-            self._partner_draws = [pipeline.draws(seed, epoch, view, self._partner_ids) for view in range(views)]
+            self._partner_ids, self._partner_labels = (
+                all_ids[others].to(device),
+                all_labels[others].to(device),
+            )
+            self._partner_draws = [
+                pipeline.draws(seed, epoch, view, self._partner_ids) for view in range(views)
+            ]
 
     def batch(
         self,
@@ -74,7 +79,9 @@ class Pass:
             others: for each view, those of their partners; empty where nothing is mixed.
         """
         ids, labels = self._ids[piece], self._labels[piece]
-        images = [self._pipeline(image, numbers[piece]) for image, numbers in zip(own, self._draws, strict=True)]
+        images = [
+            self._pipeline(image, numbers[piece]) for image, numbers in zip(own, self._draws, strict=True)
+        ]
         if self._mixer is None:
             return Batch(ids, tuple(images), labels)
         mix = Mix(self._partner_ids[piece], self._partner_labels[piece], self._weight[piece])

@@ -13,13 +13,14 @@ from limbeck.data.views import View
 
 
 class Pipeline:
-    """The views in their order, with the conversion to float and the normalisation at the right place among them.
+    """The views in their order, with conversion to float and normalisation at the right place among them.
 
-    Views that only move pixels run on 8-bit images as long as no other came before, since that is exact and cheap. Images
-    that are float already are taken to be in the range that views and network expect.
+    Views that only move pixels run on 8-bit images as long as no other came before, since that is exact and
+    cheap. Images that are float already are taken to be in the range that views and network expect.
 
     Args:
-        views: random views; those that belong after normalisation run after it, wherever they stand in the list.
+        views: random views; those that belong after normalisation run after it, wherever they stand in the
+            list.
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
         device: where the images are.
@@ -39,7 +40,9 @@ class Pipeline:
         """How many random numbers an image needs."""
         return sum(view.slots for view in (*self._before, *self._after))
 
-    def draws(self, seed: int, epoch: int, view: int, ids: Int64[Tensor, " batch"]) -> Float32[Tensor, "batch slots"]:
+    def draws(
+        self, seed: int, epoch: int, view: int, ids: Int64[Tensor, " batch"]
+    ) -> Float32[Tensor, "batch slots"]:
         """Return all the random numbers that view number `view` of the examples needs."""
         return draws.uniform(seed, epoch, view, ids, self.slots, stream=draws.VIEWS)
 

@@ -1,28 +1,29 @@
-"""How one streamed image is read: from a user's own data set."""
+"""How one streamed image is read: from a file, or from a user's own data set."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
+from torchvision.transforms.v2 import functional as vision
 
 from limbeck.core.errors import LimbeckError
+from limbeck.data.resampling import RandomResizedCrop
 
 
 class MapDataset(Protocol):
     """Any map-style data set of (image, label)."""
 
-    def __len__(self) -> int: ...  # noqa: D105
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Any: ...  # noqa: D105
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class Reader(Protocol):
@@ -49,8 +50,56 @@ class Reader(Protocol):
         ...
 
 
+class FileReader:
+    """Reads image files as RGB and makes them square: by a random crop, or by the centre after shrinking.
+
+    Args:
+        paths: a file for each id.
+        size: side of the result in pixels.
+        crop: the random crop; None reads the centre always.
+    """
+
+    def __init__(self, paths: Sequence[str], size: int, crop: RandomResizedCrop | None) -> None:
+        self._paths, self._size, self._crop = paths, size, crop
+
+    @property
+    def slots(self) -> int:
+        """How many random numbers a random reading needs."""
+        return self._crop.slots if self._crop else 0
+
+    def read(
+        self, example: int, word: int, numbers: Float[Tensor, " slots"] | None
+    ) -> UInt8[Tensor, "3 size size"]:
+        """Read an image, as 8-bit RGB, with antialias."""
+        image = decode(self._paths[example])
+        if self._crop is None or numbers is None:
+            # The share of the image that is customary for evaluation: 224 of 256.
+            shrunk = vision.resize(image, [int(self._size / 0.875)], antialias=True)
+            centre: Tensor = vision.center_crop(shrunk, [self._size, self._size])
+            return centre
+        box = [int(side) for side in self._crop.boxes(numbers[None], image.shape[1], image.shape[2])]
+        cut: Tensor = vision.resized_crop(image, *box, size=[self._size, self._size], antialias=True)
+        return cut
+
+
+def decode(path: str) -> UInt8[Tensor, "3 height width"]:
+    """Read an image file as 8-bit RGB.
+
+    Raises:
+        LimbeckError: it can't be read.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels: Tensor = vision.pil_to_tensor(image.convert("RGB"))
+            return pixels
+    # Pillow's decoders raise SyntaxError and ValueError on broken files as well.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LimbeckError(f"{path}: not a readable image ({reason}): replace or remove it") from error
+
+
 class DatasetReader:
-    """Reads from a user's own data set, whose own random transforms are made replayable by seeding them per reading.
+    """Reads from a user's own data set; seeding each reading makes its random transforms replayable.
 
     Args:
         dataset: map-style, of (image, label).
@@ -74,20 +123,20 @@ class DatasetReader:
     def read(
         self, example: int, word: int, numbers: Float[Tensor, " slots"] | None
     ) -> Shaped[Tensor, "channels height width"]:
-        """Read an image. The data set's own transforms always run, in `in_order` as well, seeded by `word`."""
+        """Read an image; the data set's own transforms always run, `in_order` as well, seeded by `word`."""
         with seeded(word):
             image, label = pair(self._dataset, example)
         if int(label) != self._labels[example]:
             raise LimbeckError(
-                f"example {example} of the data set has label {label}, but its .targets say {self._labels[example]}: "
-                "make them agree"
+                f"example {example} of the data set has label {label}, but its .targets say "
+                f"{self._labels[example]}: make them agree"
             )
         pixels = _tensor(image, example)
         found = (tuple(pixels.shape), pixels.dtype)
         if self._expected is not None and found != self._expected:
             raise LimbeckError(
-                f"example {example} of the data set is {_words(*found)}, but example 0 is {_words(*self._expected)}: "
-                "make all images alike"
+                f"example {example} of the data set is {_words(*found)}, but example 0 is "
+                f"{_words(*self._expected)}: make all images alike"
             )
         return pixels
 
@@ -115,19 +164,21 @@ def pair(dataset: MapDataset, example: int) -> tuple[Any, Any]:
     """
     item = dataset[example]
     if not isinstance(item, tuple | list) or len(item) != 2:
-        raise LimbeckError(f"example {example} of the data set isn't a pair (image, label): return both from it")
+        raise LimbeckError(
+            f"example {example} of the data set isn't a pair (image, label): return both from it"
+        )
     return item[0], item[1]
 
 
 def _tensor(image: Any, example: int) -> Shaped[Tensor, "channels height width"]:
     if isinstance(image, Image.Image):
-        pixels = pil_to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+        pixels: Any = vision.pil_to_tensor(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     else:
         pixels = image
     if not isinstance(pixels, Tensor) or pixels.ndim != 3:
         raise LimbeckError(
-            f"the image of example {example} of the data set is neither a tensor [C, H, W] nor a PIL image: add ToTensor() "
-            "or the like to its transforms"
+            f"the image of example {example} of the data set is neither a tensor [C, H, W] nor a PIL image: "
+            "add ToTensor() or the like to its transforms"
         )
     if pixels.is_floating_point():
         return pixels.to(torch.float32)

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from limbeck.core.config import Count, configurable
+from limbeck.core.config import Count, Real, configurable
 
 _ATTEMPTS = 10
 
@@ -28,9 +28,9 @@ class Boxes(NamedTuple):
 class RandomResizedCrop:
     """Cut a box of random area and shape out and resize it to a square.
 
-    The box is chosen as torchvision does: up to ten attempts, then the largest centred box of an allowed shape. Resident
-    images are resized by bilinear interpolation **without antialias**; streamed image files are cut and resized one by one
-    in the worker, with antialias.
+    The box is chosen as torchvision does: up to ten attempts, then the largest centred box of an allowed
+    shape. Resident images are resized by bilinear interpolation **without antialias**; streamed image files
+    are cut and resized one by one in the worker, with antialias.
 
     Attributes:
         size: side of the result in pixels.
@@ -44,8 +44,8 @@ class RandomResizedCrop:
     slots: ClassVar[int] = 2 * _ATTEMPTS + 2
 
     size: Count
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    scale: tuple[Real, Real] = (0.08, 1.0)
+    ratio: tuple[Real, Real] = (3 / 4, 4 / 3)
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
@@ -61,7 +61,7 @@ class RandomResizedCrop:
         ratio = torch.exp(low + ratios * (high - low))
         widths, heights = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
         fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
-        # The first attempt that fits: argmax of a boolean isn't promised to be the first, of falling numbers it is.
+        # The first attempt that fits: of equal numbers, argmax may return any.
         falling = torch.arange(_ATTEMPTS, 0, -1, device=draws.device)
         first = (fits * falling).argmax(dim=1, keepdim=True)
         fallback_height, fallback_width = self._largest(height, width)
@@ -111,7 +111,7 @@ class Rotation:
     after_normalise: ClassVar[bool] = False
     slots: ClassVar[int] = 1
 
-    degrees: float
+    degrees: Real
 
     def __post_init__(self) -> None:
         if not 0 < self.degrees <= 180:

@@ -34,7 +34,8 @@ class ResidentExamples:
         device: where to keep the images.
 
     Raises:
-        LimbeckError: a label is out of range, there are no examples, or a view changes the size of the images.
+        LimbeckError: a label is out of range, there are no examples, or a view changes the size of the
+            images.
     """
 
     def __init__(
@@ -124,8 +125,8 @@ def _check_size(views: Sequence[View], shape: tuple[int, int, int]) -> None:
     for view in views:
         if isinstance(view, RandomResizedCrop) and (view.size, view.size) != shape[1:]:
             raise LimbeckError(
-                f"random_resized_crop makes images of {view.size}x{view.size} pixels, but these are evaluated at "
-                f"{shape[1]}x{shape[2]}: set its size to the images' own"
+                f"random_resized_crop makes images of {view.size}x{view.size} pixels, but evaluation is "
+                f"at {shape[1]}x{shape[2]}: set its size to the images' own"
             )
 
 

@@ -32,21 +32,25 @@ def stratified_split(
     count = held_out if isinstance(held_out, int) else round(held_out * len(labels))
     if not 0 < count < len(labels):
         raise LimbeckError(
-            f"can't hold {count} of {len(labels)} training examples out: hold out at least one and keep at least one"
+            f"can't hold {count} of {len(labels)} training examples out: "
+            "hold out at least one and keep at least one"
         )
     chosen, quotas, sizes = _choose(labels, count, seed)
     for label in np.flatnonzero(sizes):
         if quotas[label] in (0, sizes[label]):
             side = "held out" if quotas[label] == 0 else "kept"
             raise LimbeckError(
-                f"no example of class {label} would be {side}: it has {sizes[label]} of the {len(labels)} training "
-                f"examples and {count} are held out; change how many, or hold none out"
+                f"no example of class {label} would be {side}: it has {sizes[label]} of the {len(labels)} "
+                f"training examples and {count} are held out; change how many, or hold none out"
             )
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def stratified_subset(labels: Int64[np.ndarray, " n"], count: int, seed: int) -> NDArray[np.int64]:
-    """Choose `count` examples, each class in its proportion (largest remainder), by seed; positions, ascending.
+    """Choose `count` examples, each class in its proportion (largest remainder), by seed.
+
+    Returns:
+        Their positions, ascending.
 
     Raises:
         LimbeckError: there aren't so many, or a class would have none.
@@ -59,7 +63,8 @@ def stratified_subset(labels: Int64[np.ndarray, " n"], count: int, seed: int) ->
     for label in np.flatnonzero(sizes):
         if quotas[label] == 0:
             raise LimbeckError(
-                f"a subset of {count} training examples would have none of class {label}: ask for more examples"
+                f"a subset of {count} training examples would have none of class {label}: "
+                "ask for more examples"
             )
     return np.flatnonzero(chosen)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -27,14 +28,16 @@ from limbeck.data.views import View
 class StreamedExamples:
     """Examples that are read when they're needed, by worker processes. See `Examples`.
 
-    Reading gives one image; everything else happens on the device, for a whole batch, by the code that resident images
-    take. If images are mixed, a partner is read for each example that has one mixed in: up to twice the decoding.
+    Reading gives one image; everything else happens on the device, for a whole batch, by the code that
+    resident images take. If images are mixed, a partner is read for each example that has one mixed in: up to
+    twice the decoding.
 
     Args:
         reader: reads an image by its id.
         members: which examples these are.
         shape: channels, height and width of what the reader gives.
-        identity: for each example something that tells it from another (a path and a size), to make the fingerprint of.
+        identity: for each example something that tells it from another (a path and a size), to make the
+            fingerprint of.
         mean: per channel, of pixels in [0, 1].
         std: per channel, of pixels in [0, 1].
         views: random views, on the device.
@@ -79,6 +82,7 @@ class StreamedExamples:
         dataset: MapDataset,
         classes: Sequence[str] | None = None,
         *,
+        ids: NDArray[np.int64] | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         views: Sequence[View] = (),
@@ -88,14 +92,16 @@ class StreamedExamples:
     ) -> StreamedExamples:
         """Stream any map-style data set of (image, label), with its own transforms, which become replayable.
 
-        Float images [C, H, W] are taken as they are. 8-bit tensors [C, H, W] and PIL images are scaled to [0, 1] and
-        normalised if `mean` and `std` are given. Labels are read from `.targets` if there is one, else by a pass over the
-        data set. Its own transforms run in `in_order` too (with fixed seeds), so give data to be evaluated on plain ones.
-        The fingerprint knows the labels, the shape and the type of the data set, but not its pixels.
+        Float images [C, H, W] are taken as they are. 8-bit tensors [C, H, W] and PIL images are scaled to [0,
+        1] and normalised if `mean` and `std` are given. Labels are read from `.targets` if there is one, else
+        by a pass over the data set. Its own transforms run in `in_order` too (with fixed seeds), so give data
+        to be evaluated on plain ones. The fingerprint knows the labels, the shape and the type of the data
+        set, but not its pixels.
 
         Args:
             dataset: of (image, label); all images have one shape, labels are whole numbers from 0.
             classes: name of each class; otherwise `dataset.classes`, or the numbers.
+            ids: the examples of this split, ascending; otherwise all.
             mean: per channel, for 8-bit images.
             std: per channel, for 8-bit images.
             views: more random views, on the device.
@@ -111,14 +117,17 @@ class StreamedExamples:
         check_labels(labels, len(names), "the data set")
         reader = DatasetReader(dataset, labels)
         if reader.floating and (mean is not None or std is not None):
-            raise LimbeckError("mean and std are for 8-bit images, but the data set gives floats: leave them out")
+            raise LimbeckError(
+                "mean and std are for 8-bit images, but the data set gives floats: leave them out"
+            )
         channels = reader.shape[0]
+        chosen = np.arange(len(labels)) if ids is None else ids
         kind = f"{type(dataset).__module__}.{type(dataset).__qualname__}"
         return cls(
             reader,
-            Members(np.arange(len(labels)), labels, len(labels), names),
+            Members(chosen, labels[chosen], len(labels), names),
             shape=reader.shape,
-            identity=[kind] * len(labels),
+            identity=[kind] * len(chosen),
             mean=mean or (0.0,) * channels,
             std=std or (1.0,) * channels,
             views=views,
@@ -189,7 +198,8 @@ class StreamedExamples:
 
     def _batch(self, run: Pass, piece: slice, views: int, fetch: Fetch, pixels: Tensor) -> Batch:
         # Each view's own images, then each view's partners; what is needed twice was read once.
-        groups = pixels[torch.from_numpy(fetch.places).to(self._device)].split(piece.stop - piece.start)
+        places = torch.from_numpy(fetch.places).to(self._device)
+        groups = torch.split(pixels.index_select(0, places), piece.stop - piece.start)
         return run.batch(piece, groups[:views], groups[views:])
 
     def _stream(self, fetches: list[Fetch]) -> Iterator[Tensor]:

@@ -17,7 +17,8 @@ def targets_of(dataset: MapDataset) -> NDArray[np.int64]:
     """Read the labels, int64 [N]: from `.targets` if there is one, else by a pass over the data set.
 
     Raises:
-        LimbeckError: there is no example, a label isn't a whole number, or there are more or fewer than examples.
+        LimbeckError: there is no example, a label isn't a whole number, or there are more or fewer than
+            examples.
     """
     count = len(dataset)
     if not count:
@@ -53,6 +54,7 @@ def _whole(label: Any, index: int) -> int:
         label = label.item()
     if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
         raise LimbeckError(
-            f"the label of example {index} of the data set is {label!r}, not a whole number: number the classes from 0"
+            f"the label of example {index} of the data set is {label!r}, not a whole number: "
+            "number the classes from 0"
         )
     return int(label)

@@ -1,7 +1,7 @@
 """Random views of a batch of images. The random numbers are given, so a view is a pure function of them.
 
-A class says how many numbers in [0, 1) an image needs (`slots`) and turns a batch and its numbers into the views, without
-a loop over images and without waiting for the device.
+A class says how many numbers in [0, 1) an image needs (`slots`) and turns a batch and its numbers into the
+views, without a loop over images and without waiting for the device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class View(Protocol):
     Attributes:
         name: its name in a recipe.
         exact: it only moves pixels, so it works on 8-bit images as well.
-        after_normalise: it belongs after normalisation (where 0 is the mean pixel) instead of before (0 is black).
+        after_normalise: it belongs after normalisation (where 0 is the mean pixel) instead of before (0 is
+            black).
         slots: how many numbers an image needs.
     """
 
@@ -35,7 +36,7 @@ class View(Protocol):
     def slots(self) -> int: ...  # noqa: D102
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return the view [B, C, H', W'] of each image [B, C, H, W], in [0, 1], given its numbers [B, slots]."""
+        """Return the view of each image [B, C, H, W], given its numbers [B, slots]."""
         ...
 
 
@@ -57,6 +58,7 @@ class PadCrop:
     def __call__(
         self, images: Shaped[Tensor, "batch channels height width"], draws: Float[Tensor, "batch 2"]
     ) -> Shaped[Tensor, "batch channels height width"]:
+        """Return the view of each image."""
         height, width = images.shape[-2:]
         padded = F.pad(images, (self.padding,) * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
@@ -82,6 +84,7 @@ class Flip:
     def __call__(
         self, images: Shaped[Tensor, "batch channels height width"], draws: Float[Tensor, "batch 1"]
     ) -> Shaped[Tensor, "batch channels height width"]:
+        """Return the view of each image."""
         return torch.where((draws < self.probability)[:, :, None, None], images.flip(-1), images)
 
 
@@ -89,8 +92,9 @@ class Flip:
 class Cutout:
     """Set a square to the mean pixel; its centre may lie anywhere, so the border may clip it.
 
-    Source: DeVries & Taylor, "Improved regularization of convolutional neural networks with Cutout" (2017); for CIFAR-100
-    they use 8 pixels, for CIFAR-10 16. An odd length is kept here (their code makes it one smaller).
+    Source: DeVries & Taylor, "Improved regularization of convolutional neural networks with Cutout" (2017);
+    for CIFAR-100 they use 8 pixels, for CIFAR-10 16. An odd length is kept here (their code makes it one
+    smaller).
 
     Attributes:
         length: side of the square in pixels.
@@ -108,6 +112,7 @@ class Cutout:
     def __call__(
         self, images: Float[Tensor, "batch channels height width"], draws: Float[Tensor, "batch 3"]
     ) -> Float[Tensor, "batch channels height width"]:
+        """Return the view of each image."""
         rows = self._inside(draws[:, 0], images.shape[-2])[:, :, None]
         columns = self._inside(draws[:, 1], images.shape[-1])[:, None, :]
         applied = (draws[:, 2] < self.probability)[:, None, None]

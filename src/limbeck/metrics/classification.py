@@ -108,12 +108,17 @@ def reliability(probs: Array, labels: Array, bins: int = 15) -> Reliability:
 
 def confidences(probs: Array, labels: Array) -> Confidences:
     """Return each row's largest probability and whether it was right, for `aurc`, `eaurc` and kin."""
-    parts = [top_confidence(block, classes) for block, classes in probability_blocks(probs, labels)]
-    correct = torch.cat([part[1] for part in parts]).cpu().numpy()
-    confidence = torch.cat([part[0] for part in parts]).cpu().numpy()
     own_type = to_numpy(probs[:0]).dtype
     # A maximum is one of its inputs, so going back to their type loses nothing.
-    return Confidences(confidence.astype(own_type) if own_type.kind == "f" else confidence, correct)
+    confidence = np.empty(len(probs), dtype=own_type if own_type.kind == "f" else np.float64)
+    correct = np.empty(len(probs), dtype=np.bool_)
+    start = 0
+    for block, classes in probability_blocks(probs, labels):
+        sure, right = top_confidence(block, classes)
+        here = slice(start, start + len(classes))
+        confidence[here], correct[here] = sure.cpu().numpy(), right.cpu().numpy()
+        start = here.stop
+    return Confidences(confidence, correct)
 
 
 def _binned(probs: Array, labels: Array, bins: int) -> Float64[torch.Tensor, "3 bins"]:

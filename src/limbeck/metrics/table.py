@@ -32,28 +32,29 @@ def summary(logits: Array, labels: Array, *, bins: int = 15) -> dict[str, float]
     examples = wrong = wrong5 = 0
     log_loss = squares = 0.0
     binned = torch.zeros(3, bins, dtype=torch.float64)
-    confidence, correct = [], []
+    # Filled in place: small pieces kept between large temporaries would fragment the heap.
+    confidence = torch.empty(len(logits), dtype=torch.float64)
+    correct = torch.empty(len(logits), dtype=torch.bool)
     for block, classes in blocks(logits, labels, "logits"):
         probs = torch.softmax(block, dim=1)
         rank = label_rank(block, classes)
         sure, right = top_confidence(probs, classes)
-        examples += len(classes)
+        here = slice(examples, examples + len(classes))
+        confidence[here], correct[here] = sure, right
+        examples = here.stop
         wrong += int((rank >= 1).sum())
         wrong5 += int((rank >= 5).sum())
         log_loss += float(nll_sum(block, classes))
         squares += float(brier_sum(probs, classes))
         binned += bin_sums(sure, right, bins).cpu()
-        confidence.append(sure.cpu())
-        correct.append(right.cpu())
-    ranking = torch.cat(confidence), torch.cat(correct)
     values = {
         "error": wrong / examples,
         "top5_error": wrong5 / examples,
         "nll": log_loss / examples,
         "brier": squares / examples,
         "ece": float(calibration_error(binned)),
-        "aurc": aurc(*ranking),
-        "eaurc": eaurc(*ranking),
+        "aurc": aurc(confidence, correct),
+        "eaurc": eaurc(confidence, correct),
     }
     if logits.shape[1] <= 5:
         del values["top5_error"]

@@ -20,11 +20,13 @@ def print_rows(rows: Sequence[Mapping[str, str]], title: str) -> None:
     head = list(dict.fromkeys(name for row in rows for name in row))
     shown = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for i, name in enumerate(head):
-        shown.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+        shown.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         shown.add_row(*[row.get(name, "–") for name in head])
     console = Console()
-    console.print(shown, width=None if console.is_terminal else 200)
+    # a file or a pipe has no width to fit into
+    console = console if console.is_terminal else Console(width=400)
+    console.print(shown)
 
 
 def print_figures(runs: Sequence[FinishedRun]) -> None:

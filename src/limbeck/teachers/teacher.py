@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import yaml
-from pydantic import BeforeValidator, PlainSerializer, Strict
+from pydantic import BeforeValidator, PlainSerializer
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -69,7 +69,7 @@ class TeacherChoice:
     run: str | None = None
     weights: str | None = None
     model: Model | None = None
-    which: Annotated[Literal["last", "best"], Strict()] = "last"
+    which: Literal["last", "best"] = "last"
 
     def __post_init__(self) -> None:
         given = [name for name in ("stage", "run", "weights") if getattr(self, name) is not None]
@@ -128,11 +128,16 @@ class Teacher:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the weights, hexadecimal."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.net.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.net)
+
+
+def fingerprint(net: nn.Module) -> str:
+    """Return the SHA-256 of a network's weights, hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:

@@ -116,7 +116,7 @@ class Record:
             self.writer.close()
 
 
-def read(path: Path) -> list[dict[str, float]]:
+def read(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics.jsonl; a last line cut short by a kill is passed over."""
     if not path.exists():
         return []

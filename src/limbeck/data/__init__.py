@@ -1,0 +1,1 @@
+"""Examples with an identity and replayable views: see `Examples`, and `Data`."""

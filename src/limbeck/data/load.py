@@ -1,0 +1,104 @@
+"""The data of a recipe: a source, its splits and its views, and the tables of their names."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field, Strict
+
+from limbeck.core.config import Count, Index, Named, configurable
+from limbeck.data.colour import ColourJitter
+from limbeck.data.examples import Examples, Members, check_labels
+from limbeck.data.mixing import CutMix, Mixer, Mixup
+from limbeck.data.raw import Setting, Source
+from limbeck.data.resampling import RandomResizedCrop, Rotation
+from limbeck.data.sources.cifar import CIFAR10, CIFAR100
+from limbeck.data.sources.digits import Digits
+from limbeck.data.sources.image_folder import ImageFolder
+from limbeck.data.sources.mnist import MNIST, FashionMNIST
+from limbeck.data.sources.tiny_imagenet import TinyImageNet
+from limbeck.data.split import stratified_split, stratified_subset
+from limbeck.data.views import Cutout, Flip, PadCrop, View
+
+SOURCES: Final[dict[str, type[Source]]] = {
+    source.name: source
+    for source in (Digits, FashionMNIST, MNIST, CIFAR10, CIFAR100, TinyImageNet, ImageFolder)
+}
+VIEWS: Final[dict[str, type[View]]] = {
+    view.name: view for view in (PadCrop, Flip, RandomResizedCrop, Rotation, ColourJitter, Cutout)
+}
+MIXES: Final[dict[str, type[Mixer]]] = {mixer.name: mixer for mixer in (CutMix, Mixup)}
+
+
+_Share = Annotated[float, Strict(), Field(ge=0, lt=1)]
+
+
+class Splits(NamedTuple):
+    """The examples of a run.
+
+    Attributes:
+        train: to learn from.
+        validation: cut from the source's training set, with ids of the same space; never changed at random.
+            None if none.
+        test: the source's test set, with ids of its own (0..N-1); never changed at random.
+    """
+
+    train: Examples
+    validation: Examples | None
+    test: Examples
+
+
+@configurable
+class Data:
+    """Which images a network learns from, and how they're changed at random.
+
+    Attributes:
+        source: where they come from.
+        validation: how many training examples are held out (stratified): a share (float) or a number (int); 0
+            for none.
+        examples: use only so many training examples (stratified), chosen after the validation split; None
+            uses all.
+        split_seed: of both choices.
+        views: random views; None means those customary for the source.
+        mix: how images are mixed; None leaves them alone.
+        workers: reading processes of streamed sources; 0 reads in this one. The result is the same.
+    """
+
+    source: Annotated[Source, Named(SOURCES)]
+    validation: _Share | Index = 0.1
+    examples: Count | None = None
+    split_seed: Index = 0
+    views: tuple[Annotated[View, Named(VIEWS)], ...] | None = None
+    mix: Annotated[Mixer, Named(MIXES)] | None = None
+    workers: Index = 2
+
+    def __post_init__(self) -> None:
+        if self.views is None:
+            self.views = self.source.standard_views
+
+    def load(self, device: torch.device | str) -> Splits:
+        """Read the source and cut it.
+
+        Raises:
+            LimbeckError: files are missing or broken, or the examples can't be cut so.
+        """
+        raw = self.source.load()
+        check_labels(raw.train.labels, len(raw.classes), f"the training set of {self.source.name}")
+        check_labels(raw.test.labels, len(raw.classes), f"the test set of {self.source.name}")
+        labels, space = raw.train.labels, len(raw.train.labels)
+        kept, held = np.arange(space), None
+        if self.validation:
+            kept, held = stratified_split(labels, self.validation, self.split_seed)
+        if self.examples is not None:
+            kept = kept[stratified_subset(labels[kept], self.examples, self.split_seed)]
+        plain = Setting(raw.mean, raw.std, (), None, self.workers, device)
+        changed = plain._replace(views=self.views or (), mix=self.mix)
+        train = raw.train.examples(Members(kept, labels[kept], space, raw.classes), changed)
+        validation = None
+        if held is not None:
+            validation = raw.train.examples(Members(held, labels[held], space, raw.classes), plain)
+        own = raw.test.labels
+        test = raw.test.examples(Members(np.arange(len(own)), own, len(own), raw.classes), plain)
+        return Splits(train, validation, test)

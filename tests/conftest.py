@@ -1,0 +1,82 @@
+"""What several test folders need: tiny data, a tiny network without batch statistics, one training run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from limbeck.core import Objective, Peers
+from limbeck.data.examples import Members
+from limbeck.data.mixing import Mixup
+from limbeck.data.resident import ResidentExamples
+from limbeck.data.views import Flip, PadCrop
+from limbeck.models import ModelSpec, build_model
+from limbeck.tasks import Classification
+from limbeck.train.loop import Training, fit
+from limbeck.train.optimisers import SGD
+from limbeck.train.progress import Display
+from limbeck.train.rates import Cosine
+from limbeck.train.runtime import Runtime
+
+EXAMPLES, CLASSES = 61, 4
+
+
+def examples(mix=None, views=(PadCrop(1), Flip())):
+    generator = torch.Generator().manual_seed(7)
+    labels = np.arange(EXAMPLES) % CLASSES
+    pixels = torch.randint(0, 200, (EXAMPLES, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    pixels[:, 0, 0] += torch.from_numpy(labels * 10).to(torch.uint8)[:, None]
+    members = Members(np.arange(EXAMPLES), labels, EXAMPLES, tuple("abcd"))
+    return ResidentExamples(pixels, members, mean=(0.4,), std=(0.3,), views=views, mix=mix)
+
+
+def network():
+    torch.manual_seed(3)
+    return build_model(ModelSpec("cnn", {"norm": "none"}), CLASSES, 1)
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Return a function that trains the tiny network by a method and returns its state."""
+    runs = iter(range(100))
+
+    def one(method, teacher=None, mix=None, folder=None, **training):
+        objective = Objective(Peers([network()]), method, Classification(), teacher, EXAMPLES)
+        settings = {"epochs": 3, "batch_size": 16} | training
+        with Display(silent=True) as display:
+            return fit(
+                objective,
+                examples(Mixup(1.0) if mix else None),
+                None,
+                optimiser=SGD(0.1),
+                rate=Cosine(),
+                training=Training(**settings),
+                seed=5,
+                runtime=Runtime("cpu", 1, 1),
+                display=display,
+                folder=folder or tmp_path / str(next(runs)),
+            )
+
+    return one
+
+
+@pytest.fixture
+def weights():
+    """Return a function that lays all weights of a state in one vector."""
+
+    def flat(state):
+        return torch.cat([p.detach().flatten() for p in state.cohort.parameters()])
+
+    return flat
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real data, or a skip where it is not there."""
+    import os
+
+    place = Path(os.environ.get("LIMBECK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (place / "unpack.py").exists():
+        pytest.skip("the real data sets are not here: set LIMBECK_TEST_DATA to their folder")
+    return place

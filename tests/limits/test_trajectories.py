@@ -1,0 +1,69 @@
+"""Every method has a limit in which it is something else: the same trajectory, weight by weight."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from limbeck.core import Constant, Output, Until
+from limbeck.core.objective import TargetWriter
+from limbeck.targets import PSKD, CrossEntropy, Hinton, LabelSmoothing
+
+
+def teacher(view):
+    generator = torch.Generator().manual_seed(0)
+    return Output(view.flatten(1) @ torch.randn(64, 4, generator=generator))
+
+
+@pytest.mark.parametrize("mix", [False, True])
+@pytest.mark.parametrize("method", [LabelSmoothing(0.0), Hinton(0.0, 4.0), PSKD(0.0), PSKD(0.0, bank="ram")])
+def test_at_weight_zero_every_method_is_cross_entropy(train, weights, method, mix):
+    taught = teacher if method.needs.teacher else None
+    assert torch.equal(weights(train(CrossEntropy(), mix=mix)), weights(train(method, taught, mix=mix)))
+
+
+def test_the_first_epoch_of_pskd_is_cross_entropy(train, weights):
+    plain, own = weights(train(CrossEntropy(), epochs=1)), weights(train(PSKD(0.8), epochs=1))
+    torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_pskd_leaves_cross_entropy_from_the_second_epoch_on(train, weights):
+    assert not torch.allclose(weights(train(CrossEntropy())), weights(train(PSKD(0.8))), atol=1e-4)
+
+
+def test_kd_stopped_at_the_end_is_kd_and_stopped_at_the_start_is_cross_entropy(train, weights):
+    kd = weights(train(Hinton(0.7, 2.0), teacher))
+    assert torch.equal(kd, weights(train(Hinton(Constant(0.7), 2.0), teacher)))
+    assert torch.equal(kd, weights(train(Hinton(Until(0.7, 3), 2.0), teacher)))
+    assert torch.equal(weights(train(CrossEntropy())), weights(train(Hinton(Until(0.7, 0), 2.0), teacher)))
+
+
+def test_kd_from_a_uniform_teacher_at_temperature_one_is_label_smoothing(train, weights):
+    uniform = weights(train(Hinton(0.2, 1.0), lambda view: Output(torch.zeros(len(view), 4))))
+    torch.testing.assert_close(uniform, weights(train(LabelSmoothing(0.2))), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [CrossEntropy(), PSKD(0.8)])
+def test_accumulation_is_one_batch(train, weights, method):
+    whole, cut = weights(train(method)), weights(train(method, accumulate=4))
+    torch.testing.assert_close(cut, whole, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [CrossEntropy(), LabelSmoothing(0.1), PSKD(0.8)])
+def test_the_same_seed_gives_the_same_weights(train, weights, method):
+    assert torch.equal(weights(train(method, mix=True)), weights(train(method, mix=True)))
+
+
+def test_no_epoch_average_at_decay_zero_is_the_last_weights(train, weights):
+    assert torch.equal(weights(train(CrossEntropy())), weights(train(CrossEntropy(), ema=0.0)))
+    assert not torch.equal(weights(train(CrossEntropy())), weights(train(CrossEntropy(), ema=0.9)))
+
+
+def test_a_clip_that_never_binds_changes_nothing(train, weights):
+    assert torch.equal(weights(train(CrossEntropy())), weights(train(CrossEntropy(), clip=1e6)))
+    assert not torch.equal(weights(train(CrossEntropy())), weights(train(CrossEntropy(), clip=1e-3)))
+
+
+def test_every_method_is_in_this_file():
+    text = Path(__file__).read_text()
+    assert all(cls.__name__ in text for cls in TargetWriter.__subclasses__() if cls.__module__.startswith("limbeck.targets"))
