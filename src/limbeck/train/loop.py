@@ -47,7 +47,7 @@ class Training:
     ema: Fraction | None = None
     precision: Precision = "32-true"
     compile: Flag = False
-    channels_last: Flag = False
+    channels_last: Flag = True
     checkpoint_steps: Count | None = None
 
 
