@@ -32,6 +32,7 @@ class Setting(NamedTuple):
     device: torch.device | str
 
 
+@runtime_checkable
 class RawSplit(Protocol):
     """All the examples of a source's training or test set.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from limbeck.core.errors import LimbeckError
 from limbeck.data.resampling import RandomResizedCrop
 
 
+@runtime_checkable
 class MapDataset(Protocol):
     """Any map-style data set of (image, label)."""
 
@@ -26,6 +27,7 @@ class MapDataset(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Reads single images, uint8 or float [C, H, W], all of one shape; it travels to the workers.
 
