@@ -1,5 +1,6 @@
 """What several test folders need: tiny data, a tiny network without batch statistics, one training run."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +23,24 @@ from limbeck.train.runtime import Runtime
 EXAMPLES, CLASSES = 61, 4
 
 
-def examples(mix=None, views=(PadCrop(1), Flip())):
+def examples(mix=None, views=(PadCrop(1), Flip()), device="cpu"):
     generator = torch.Generator().manual_seed(7)
     labels = np.arange(EXAMPLES) % CLASSES
     pixels = torch.randint(0, 200, (EXAMPLES, 1, 8, 8), generator=generator, dtype=torch.uint8)
     pixels[:, 0, 0] += torch.from_numpy(labels * 10).to(torch.uint8)[:, None]
     members = Members(np.arange(EXAMPLES), labels, EXAMPLES, tuple("abcd"))
-    return ResidentExamples(pixels, members, mean=(0.4,), std=(0.3,), views=views, mix=mix)
+    return ResidentExamples(pixels, members, mean=(0.4,), std=(0.3,), views=views, mix=mix, device=device)
 
 
 def network():
     torch.manual_seed(3)
     return build_model(ModelSpec("cnn", {"norm": "none"}), CLASSES, 1)
+
+
+@pytest.fixture
+def tiny():
+    """Return the functions that make the tiny data and the tiny network."""
+    return examples, network
 
 
 @pytest.fixture
@@ -74,8 +81,6 @@ def weights():
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of real data, or a skip where it is not there."""
-    import os
-
     place = Path(os.environ.get("LIMBECK_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not (place / "unpack.py").exists():
         pytest.skip("the real data sets are not here: set LIMBECK_TEST_DATA to their folder")

@@ -49,7 +49,7 @@ class Result:
 
     student: nn.Module
     last: dict[str, float]
-    best: dict[str, float] | None
+    best: dict[str, float | int] | None
     predictions: Predictions
     folder: Path | None
 

@@ -17,5 +17,7 @@ class NonFiniteLossError(LimbeckError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the closest known name, or a list of all names if none is close."""
     names = sorted(known)
+    if not names:
+        return "; there are none"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}"

@@ -90,7 +90,7 @@ def test_a_teacher_is_asked_once_for_students_that_share_a_view():
     step = objective(Batch(torch.arange(2), (torch.randn(2, 1, 1, 3),), torch.tensor([0, 1])), Clock(0, 1))
     assert len(asked) == 1
     assert set(step.parts) == {"label/0", "teacher/0", "label/1", "teacher/1"}
-    assert step.count == 2
+    assert step.units == 2
 
 
 def test_an_objective_refuses_what_its_method_cannot_do_without():

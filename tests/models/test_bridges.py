@@ -12,7 +12,7 @@ import torch
 import torchvision.models
 from torch import nn
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model, check_model
 
 WITHOUT_TIMM = "timm is not installed (pip install 'limbeck[timm]')"

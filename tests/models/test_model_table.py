@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.models import MODELS, ModelSpec, build_model, check_model, list_models, parameters
 from limbeck.models.resnet import ResNet
 from limbeck.models.wide_resnet import WideResNet

@@ -7,7 +7,7 @@ from limbeck.core.batch import Output as Output
 from limbeck.core.batch import Units as Units
 from limbeck.core.cohort import Cohort as Cohort
 from limbeck.core.cohort import Peers as Peers
-from limbeck.core.errors import LimbeckError as LimbeckError
+from limbeck.errors import LimbeckError as LimbeckError
 from limbeck.core.imitation import Losses as Losses
 from limbeck.core.imitation import Target as Target
 from limbeck.core.imitation import imitation as imitation

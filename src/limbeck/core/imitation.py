@@ -106,7 +106,8 @@ def _divergence(units: Units, log_p: Tensor, target: Target) -> Tensor:
     if target.probabilities is None:
         return label_cross_entropy(units, log_p) - _label_entropy(units)
     q = target.probabilities.detach().to(log_p.dtype).expand_as(log_p)
-    return -(q * log_p).sum() - torch.special.entr(q).sum()
+    entropy: Tensor = torch.special.entr(q).sum()
+    return -(q * log_p).sum() - entropy
 
 
 def _label_entropy(units: Units) -> Shaped[Tensor, ""] | float:
@@ -115,4 +116,5 @@ def _label_entropy(units: Units) -> Shaped[Tensor, ""] | float:
         return 0.0
     share = units.mix.weight
     two = torch.special.entr(share) + torch.special.entr(1 - share)
-    return torch.where(units.labels == units.mix.labels, torch.zeros_like(two), two).sum()
+    both: Tensor = torch.where(units.labels == units.mix.labels, torch.zeros_like(two), two)
+    return both.sum()

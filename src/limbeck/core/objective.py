@@ -66,7 +66,7 @@ class Step(NamedTuple):
     parts: dict[str, Float[Tensor, ""]] = {}
 
     @property
-    def count(self) -> int:
+    def units(self) -> int:
         """The number of units of one student on this process."""
         return self.students[0].logits.shape[0]
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from limbeck.core.config import NonNegative, configurable
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 
 _LUMA = (0.2989, 0.587, 0.114)
 

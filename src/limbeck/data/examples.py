@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 
 from limbeck.core.batch import Batch
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 
 
 class Round(NamedTuple):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data import draws
 from limbeck.data.readers import Reader
 

@@ -18,7 +18,7 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from limbeck.core.config import Fraction, Positive, configurable
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data import draws
 
 
@@ -82,9 +82,8 @@ class CutMix:
         left, right = _span(numbers[:, 3], side, width)
         weight = 1.0 - (bottom - top) * (right - left) / (height * width)
         boxes = np.stack((top, left, bottom, right), axis=1)
-        return MixPlan(
-            _partners(seed, epoch, ids, weight), torch.from_numpy(weight).float(), torch.from_numpy(boxes)
-        )
+        share = torch.from_numpy(weight).float()
+        return MixPlan(_partners(seed, epoch, ids, share), share, torch.from_numpy(boxes))
 
     def blend(
         self,
@@ -125,9 +124,9 @@ class Mixup:
         """
         numbers = draws.uniform(seed, epoch, 0, ids, slots=2, stream=draws.MIX).numpy().astype(np.float64)
         mixed = numbers[:, 0] < self.probability
-        weight = np.where(mixed, _beta(numbers[:, 1], self.alpha), 1.0)
+        share = torch.from_numpy(np.where(mixed, _beta(numbers[:, 1], self.alpha), 1.0)).float()
         boxes = torch.zeros(len(ids), 4, dtype=torch.int64)
-        return MixPlan(_partners(seed, epoch, ids, weight), torch.from_numpy(weight).float(), boxes)
+        return MixPlan(_partners(seed, epoch, ids, share), share, boxes)
 
     def blend(
         self,
@@ -154,7 +153,7 @@ def _span(centre: np.ndarray, side: np.ndarray, size: int) -> tuple[np.ndarray, 
 
 
 def _partners(
-    seed: int, epoch: int, ids: Int64[Tensor, " count"], weight: np.ndarray
+    seed: int, epoch: int, ids: Int64[Tensor, " count"], weight: Float32[Tensor, " count"]
 ) -> Int64[Tensor, " count"]:
     """Draw another example of the split for each one that has anything mixed in."""
     count = len(ids)
@@ -163,4 +162,4 @@ def _partners(
     own = torch.arange(count)
     others = draws.integers(seed, epoch, 0, ids, count - 1, stream=draws.PARTNER)
     others = others + (others >= own)
-    return torch.where(torch.from_numpy(weight < 1.0), others, own)
+    return torch.where(weight < 1.0, others, own)

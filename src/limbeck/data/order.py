@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 
 _MASK = (1 << 64) - 1
 

@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.examples import Examples, Members
 from limbeck.data.mixing import Mixer
 from limbeck.data.readers import FileReader

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limbeck.core.batch import Batch
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.examples import Members, Round, check_labels
 from limbeck.data.mixing import Mixer
 from limbeck.data.order import Itinerary, chunks, itinerary, steps_of

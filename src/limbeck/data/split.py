@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.order import permutation
 
 # No epoch has this number: the choice of a split shares no bits with the order of an epoch.

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from limbeck.core.batch import Batch
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.examples import Members, Round, check_labels
 from limbeck.data.fetching import Fetch, Fetcher, Queue
 from limbeck.data.mixing import Mixer

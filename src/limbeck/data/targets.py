@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.readers import MapDataset, pair, seeded
 
 

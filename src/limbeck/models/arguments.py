@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError, validate_call
 from pydantic_core import PydanticCustomError
 
-from limbeck.core.errors import LimbeckError, nearest
+from limbeck.errors import LimbeckError, nearest
 
 _STRICT = ConfigDict(strict=True)
 

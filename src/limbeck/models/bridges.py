@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from torch import nn
 
 from limbeck.core.config import Count
-from limbeck.core.errors import LimbeckError, nearest
+from limbeck.errors import LimbeckError, nearest
 from limbeck.models.arguments import checked
 
 _WITH_AUXILIARY_HEADS = frozenset({"googlenet", "inception_v3"})

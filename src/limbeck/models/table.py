@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias, final
 from torch import nn
 
 from limbeck.core.config import configurable
-from limbeck.core.errors import LimbeckError, nearest
+from limbeck.errors import LimbeckError, nearest
 from limbeck.models.arguments import check_arguments
 from limbeck.models.bridges import timm_model, torchvision_model
 from limbeck.models.cnn import SmallCNN

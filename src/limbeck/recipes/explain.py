@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from limbeck.core.config import Named
 from limbeck.errors import nearest
+
+# What each kind of error asks for; kinds that are not here keep pydantic's own words.
+WANTED = {
+    "bool_type": "true or false",
+    "dataclass_exact_type": "a mapping of names to values",
+    "dataclass_type": "a mapping of names to values",
+    "dict_type": "a mapping of names to values",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "string_type": "a text",
+    "too_short": "a list of at least {min_length}",
+    "tuple_type": "a list",
+}
 
 
 def explain(error: ValidationError, root: type) -> str:
@@ -16,44 +39,49 @@ def explain(error: ValidationError, root: type) -> str:
 
     A value that fits no branch of a union is reported by the branch that went furthest.
     """
-    first = max(error.errors(), key=lambda problem: len(problem["loc"]))
-    path, owner = _walk(root, first["loc"])
-    where = ".".join(path) or "the recipe"
-    kind, context = first["type"], first.get("ctx", {})
-    if kind == "unexpected_keyword_argument":
-        known = [field.name for field in dataclasses.fields(owner)]
-        inside = ".".join(path[:-1])
-        return f"unknown key {path[-1]!r}" + (f" in {inside}" if inside else "") + nearest(path[-1], known)
+    first = max(error.errors(), key=_tells)
+    kind, context, given = first["type"], first.get("ctx", {}), first["input"]
+    unknown = kind == "unexpected_keyword_argument"
+    path, owner, names = _walk(root, first["loc"][:-1] if unknown else first["loc"])
+    where = f"{'.'.join(path)}: " if path else ""
+    if unknown:
+        key, known = str(first["loc"][-1]), [field.name for field in dataclasses.fields(owner)]
+        return f"unknown key {key!r}" + (f" in {'.'.join(path)}" if path else "") + nearest(key, known)
     if kind == "union_tag_invalid":
-        names = [name.strip(" '") for name in context["expected_tags"].split(",")]
-        return f"{where}: unknown name {context['tag']!r}{nearest(context['tag'], names)}"
+        return f"{where}unknown name {context['tag']!r}{nearest(context['tag'], names)}"
     if kind == "union_tag_not_found":
-        return f"{where}: give a name, or a mapping with 'name' and fields; not {first['input']!r}"
+        return f"{where}give a name ({', '.join(sorted(names))}), or a mapping with 'name' and fields; not {given!r}"
     if kind in {"missing", "missing_argument"}:
-        return f"{where} is missing"
+        return f"{where.removesuffix(': ')} is missing"
     if kind == "value_error":
-        return f"{where}: {context['error']}"
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{where}: {message}; it is {first['input']!r}"
+        return f"{where}{context['error']}"
+    if kind in WANTED:
+        return f"{where}must be {WANTED[kind].format(**context)}; it is {given!r}"
+    return f"{where}{first['msg'][0].lower()}{first['msg'][1:]}; it is {given!r}"
 
 
-def _walk(root: type, loc: tuple[int | str, ...]) -> tuple[list[str], type]:
-    """Return a location without pydantic's own markers, and the last class on it."""
+def _tells(problem: ErrorDetails) -> tuple[int, bool, bool]:
+    """Rank problems: the deepest says most; a wrong key before a missing one; a wrong name before a wrong type."""
+    renamed = problem["type"] == "union_tag_invalid" and isinstance(problem["input"], Mapping)
+    return len(problem["loc"]), problem["type"] == "unexpected_keyword_argument", renamed
+
+
+def _walk(root: type, loc: tuple[int | str, ...]) -> tuple[list[str], type, list[str]]:
+    """Return a location without pydantic's own markers, the last class on it, and the names of its last table."""
     path: list[str] = []
     candidates: dict[str, type] = {}
     owner = root
     for step in loc:
         if step in candidates:
             owner = candidates[str(step)]
-        elif isinstance(step, int) or step in {field.name for field in dataclasses.fields(owner)}:
+        elif isinstance(step, int):
             path.append(str(step))
-            if not isinstance(step, int):
-                hint = get_type_hints(owner, include_extras=True)[step]
-                candidates = _tables(hint)
-                owner = _dataclass(hint) or owner
-        elif step == loc[-1] and not any(mark in str(step) for mark in "-["):
-            path.append(str(step))
-    return path, owner
+        elif step in {field.name for field in dataclasses.fields(owner)}:
+            path.append(step)
+            hint = get_type_hints(owner, include_extras=True)[step]
+            candidates = _tables(hint)
+            owner = _dataclass(hint) or owner
+    return path, owner, list(candidates)
 
 
 def _tables(hint: Any) -> dict[str, type]:

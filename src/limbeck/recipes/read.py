@@ -22,23 +22,39 @@ from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from yaml.constructor import ConstructorError
 
-from limbeck.core.config import Named
 from limbeck.errors import LimbeckError, nearest
 from limbeck.recipes.explain import explain
 from limbeck.recipes.shipped import recipe_path
 from limbeck.teachers.plan import Plan, Stage
 
 NOTES = {"description", "reference"}
-TOP = {field.name for field in fields(Stage)} | NOTES | {"stages"}  # type: ignore[arg-type]
+TOP = {field.name for field in fields(Stage)} | NOTES | {"stages"}
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML, with numbers as YAML 1.2 writes them: 1e-3 is a number, on is a word."""
+    """Safe YAML, with scalars as YAML 1.2 writes them: 1e-3 is a number, on is a word, and so is a date."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that is given twice, of which YAML would silently take the last."""
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ConstructorError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
 
 
+def _refuse_tag(_: _Loader, node: yaml.Node) -> None:
+    tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+    raise ConstructorError(problem=f"the tag {tag} means nothing in a recipe", problem_mark=node.start_mark)
+
+
+_Loader.add_constructor(None, _refuse_tag)
+_OTHERWISE = {f"tag:yaml.org,2002:{kind}" for kind in ("float", "bool", "timestamp")}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in {"tag:yaml.org,2002:float", "tag:yaml.org,2002:bool"}]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERWISE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -55,22 +71,25 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         LimbeckError: no such recipe, broken YAML, an unknown key or name (the nearest is suggested), a wrong value.
     """
-    path = recipe_path(name)
-    tree = parse(path.read_text(), str(path))
+    try:
+        text = recipe_path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LimbeckError(f"{name} cannot be read as text in UTF-8: {error}") from error
+    tree = parse(text, name)
     for override in overrides:
         apply_override(tree, override)
-    return plan(tree, str(path))
+    return plan(tree, name)
 
 
 def parse(text: str, where: str) -> dict[str, Any]:
     """Return a recipe's mapping; nothing in it is executed."""
     try:
         tree = yaml.load(text, _Loader)  # a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f", line {mark.line + 1}"
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise LimbeckError(f"{where}{line}: not a YAML recipe: {problem}") from error
+        raise LimbeckError(f"{where}{line}: broken YAML: {problem}") from error
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise LimbeckError(f"{where}: a recipe is a mapping of names to values")
     return tree
@@ -113,7 +132,11 @@ def apply_override(tree: dict[str, Any], text: str) -> None:
     if not equals or not key:
         raise LimbeckError(f"override {text!r}: write key=value, such as training.epochs=10")
     change: Any = parse(f"value: {value}", f"override {text!r}")["value"]
-    for part in reversed(key.split(".")):
+    parts = key.split(".")
+    stages = tree.get("stages") or ["student"]
+    if parts[0] == "stages" and len(parts) > 1 and parts[1] not in stages:
+        raise LimbeckError(f"override {text!r}: there is no stage {parts[1]!r}{nearest(parts[1], stages)}")
+    for part in reversed(parts):
         change = {part: change}
     tree.update(merged(tree, change))
 

@@ -36,7 +36,7 @@ class Sums:
         wrong = [(units.logits.argmax(1) != units.labels).sum() for units in step.students]
         errors = {"error" if len(wrong) == 1 else f"error/{i}": count for i, count in enumerate(wrong)}
         found = {"loss": step.loss.detach(), **step.parts, **errors}
-        now = torch.stack([*(value.float() for value in found.values()), step.loss.new_tensor(float(step.count))])
+        now = torch.stack([*(value.float() for value in found.values()), step.loss.new_tensor(float(step.units))])
         if self.values is None or self.first_bad is None:
             self.names = [*found, "count"]
             self.values = torch.zeros_like(now, dtype=torch.float64)
@@ -99,7 +99,7 @@ class Record:
             warnings.simplefilter("ignore", DeprecationWarning)
             from torch.utils.tensorboard.writer import SummaryWriter
 
-            self.writer = SummaryWriter(str(folder), purge_step=epoch + 1 if kept else None)  # type: ignore[no-untyped-call]
+            self.writer = SummaryWriter(str(folder), purge_step=epoch + 1 if kept else None)
 
     def write(self, epoch: int, values: dict[str, float]) -> None:
         """Append one epoch (counted from 1)."""

@@ -141,10 +141,11 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
             finished: dict[str, Any] = json.loads(results.read_text())
             return finished
         if job.training.channels_last:
-            job.cohort.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            job.cohort.to(memory_format=torch.channels_last)
         if job.training.compile:
             for student in job.cohort.students:
                 student.compile()
+        _check_outputs(job, runtime)
         objective = Objective(job.cohort, job.writer, Classification(), job.teacher, job.splits.train.id_space)
         started = time.monotonic()
         state = fit(
@@ -165,6 +166,19 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
             job.cohort.load_state_dict(state.cohort.state_dict())
         runtime.barrier()
         return found
+
+
+def _check_outputs(job: Job, runtime: Runtime) -> None:
+    """Refuse a network that has not one logit per class, before it is trained."""
+    classes = len(job.splits.train.classes)
+    batch = next(iter(job.splits.train.in_order(2)))
+    job.cohort.to(runtime.device).eval()
+    with torch.no_grad():
+        outputs = job.cohort(batch.views)
+    for name, output in zip(students(job.cohort), outputs, strict=True):
+        if output.logits.ndim != 2 or output.logits.shape[1] != classes:
+            found = output.logits.shape[-1] if output.logits.ndim == 2 else list(output.logits.shape)
+            raise LimbeckError(f"{name} answers {found} logits for an image, the data have {classes} classes")
 
 
 def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: float) -> dict[str, Any]:
@@ -190,7 +204,7 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
             if best:
                 _write_weights(folder / f"{name}-best.safetensors", state.best[i]["weights"], job)
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, **arrays)
+            np.savez_compressed(buffer, allow_pickle=False, **arrays)
             files.write(folder / f"predictions{name.removeprefix('student')}.npz", buffer.getvalue())
     results = {"students": found, "epochs": job.training.epochs, "seconds_of_last_session": round(seconds, 1)}
     results["parameters"] = {
@@ -247,7 +261,7 @@ def _claim(job: Job, folder: Path, runtime: Runtime) -> None:
     runtime.barrier()
 
 
-def _difference(old: dict[str, Any], old_content: dict[str, str], job: Job) -> str:
+def _difference(old: Mapping[str, Any], old_content: dict[str, str], job: Job) -> str:
     before, now = effective(old) | old_content, effective(job.recipe) | job.content
     for key in [*before, *now]:
         if before.get(key) != now.get(key):

@@ -71,12 +71,12 @@ class Runtime:
         """Whether this is the process that writes files and speaks."""
         return self.rank == 0
 
-    def setup(self, model: nn.Module, optimiser: Optimizer) -> tuple[nn.Module, Optimizer]:
+    def setup(self, model: nn.Module, optimiser: Optimizer) -> tuple[Any, Any]:
         """Return the model and the optimiser, wrapped for the devices."""
         wrapped = self.fabric.setup_module(model)
         return wrapped, self.fabric.setup_optimizers(optimiser)
 
-    def accumulating(self, model: nn.Module, enabled: bool) -> AbstractContextManager[None]:
+    def accumulating(self, model: Any, enabled: bool) -> AbstractContextManager[None]:
         """Keep gradients on this process while more micro-batches follow."""
         if not enabled or self.world == 1:
             return contextlib.nullcontext()

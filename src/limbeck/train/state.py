@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,7 +23,7 @@ class State:
         self.averaged = (
             None
             if ema is None
-            else AveragedModel(objective.cohort, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+            else AveragedModel(objective.cohort, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)  # type: ignore[no-untyped-call]
         )
         self.epoch = self.batch = self.step = 0
         self.sums = Sums()
@@ -32,8 +32,7 @@ class State:
     @property
     def cohort(self) -> Cohort:
         """The networks to evaluate and export: averaged where averaging is on."""
-        cohort: Cohort = self.objective.cohort if self.averaged is None else self.averaged.module
-        return cohort
+        return self.objective.cohort if self.averaged is None else cast("Cohort", self.averaged.module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it; every process calls this."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 
 
 class Listing(NamedTuple):

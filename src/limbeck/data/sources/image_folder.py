@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from limbeck.core.config import Count, configurable
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.raw import RawFiles, RawSplits
 from limbeck.data.resampling import RandomResizedCrop
 from limbeck.data.sources.folders import listing, same_classes

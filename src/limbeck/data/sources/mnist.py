@@ -9,7 +9,7 @@ import numpy as np
 from torchvision import datasets
 
 from limbeck.core.config import configurable
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.raw import RawImages, RawSplits
 from limbeck.data.views import Flip, PadCrop, View
 

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limbeck.core.config import configurable
-from limbeck.core.errors import LimbeckError
+from limbeck.errors import LimbeckError
 from limbeck.data.raw import RawImages, RawSplits
 from limbeck.data.readers import decode
 from limbeck.data.sources.folders import Listing, listing, same_classes

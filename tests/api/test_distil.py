@@ -1,0 +1,106 @@
+"""`limbeck.distil` on a model and a data set of the reader's own."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+import limbeck
+from limbeck.metrics import summary
+from limbeck.targets import PSKD
+from limbeck.train.optimisers import SGD
+
+
+class Stripes(Dataset):
+    """Three classes of noisy stripes, with a random transform of its own."""
+
+    def __init__(self, count, noise=0.5):
+        self.count, self.noise = count, noise
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        label = index % 3
+        image = torch.zeros(1, 6, 6)
+        image[:, label::3] = 1.0
+        return image + self.noise * torch.randn(1, 6, 6), label
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def distil(**changed):
+    settings = {"epochs": 4, "batch_size": 16, "progress": False, "accelerator": "cpu"} | changed
+    return limbeck.distil(network(), Stripes(90), Stripes(60, 0.3), **settings)
+
+
+@pytest.mark.parametrize("method", ["cross_entropy", "label_smoothing", "pskd", {"name": "pskd", "alpha": 0.5}, PSKD(0.3)])
+def test_every_method_learns_the_stripes(method):
+    result = distil(method=method, epochs=12)
+    assert result.last["error"] < 0.1
+    assert result.best["epoch"] >= 1
+    assert result.folder is None
+    assert result.predictions.logits.shape == (60, 3)
+    again = summary(result.predictions.logits, result.predictions.labels)
+    assert again["nll"] == result.last["nll"]
+
+
+def test_a_teacher_may_be_a_network_or_a_run(tmp_path):
+    taught = distil(method="kd", teacher=distil(method="cross_entropy", epochs=12).student, epochs=12)
+    assert taught.last["error"] < 0.1
+    with pytest.raises(limbeck.LimbeckError, match="needs a teacher"):
+        distil(method="kd")
+    with pytest.raises(limbeck.LimbeckError, match="uses no teacher"):
+        distil(method="pskd", teacher=network())
+
+
+def test_a_run_is_kept_continued_and_equal_with_and_without_workers(tmp_path):
+    kept = distil(folder=tmp_path / "run")
+    assert (kept.folder / "student.safetensors").exists()
+    again = distil(folder=tmp_path / "run")
+    assert again.last == kept.last
+    assert torch.equal(again.student[1].weight, kept.student[1].weight)
+    assert torch.equal(distil().student[1].weight, kept.student[1].weight)
+    assert torch.equal(distil(workers=1).student[1].weight, kept.student[1].weight)
+    with pytest.raises(limbeck.LimbeckError, match=r"holds another run .*seed is 0 there and 1 here"):
+        distil(folder=tmp_path / "run", seed=1)
+
+
+def test_a_validation_set_of_its_own_or_none():
+    assert distil(validation=0).best is None
+    assert distil(validation=30).best is not None
+    assert distil(validation=Stripes(30)).best is not None
+
+
+def test_optimiser_schedule_and_training_are_read_as_in_a_recipe():
+    result = distil(
+        optimiser={"name": "adamw", "lr": 0.01}, schedule="constant", training={"clip": 1.0, "ema": 0.5}, epochs=12
+    )
+    assert result.last["error"] < 0.1
+    assert distil(optimiser=SGD(0.05)).last.keys() == result.last.keys()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"method": "pskdd"}, "did you mean 'pskd'"),
+        ({"method": {"name": "pskd", "alpha": 2.0}}, "method.alpha"),
+        ({"epochs": -1}, "training.epochs"),
+        ({"training": {"clips": 1.0}}, "did you mean 'clip'"),
+        ({"batch_size": 500}, "larger than the 81 training examples"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+    ],
+)
+def test_wrong_arguments_get_one_clear_line(changed, message):
+    with pytest.raises(limbeck.LimbeckError, match=message) as caught:
+        distil(**changed)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_with_too_few_outputs_is_named():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
+    with pytest.raises(limbeck.LimbeckError, match="2 logits .* 3 classes"):
+        limbeck.distil(net, Stripes(30), Stripes(30), epochs=1, batch_size=10, progress=False, accelerator="cpu")

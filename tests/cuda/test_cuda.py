@@ -1,0 +1,88 @@
+"""The same on a GPU. Needs one, and says so where there is none."""
+
+import pytest
+import torch
+
+from limbeck.core import Batch, Clock, Objective, Output, Peers
+from limbeck.data import draws
+from limbeck.targets import PSKD, CrossEntropy, Hinton, LabelSmoothing
+from limbeck.tasks import Classification
+from limbeck.train.loop import Training, fit
+from limbeck.train.optimisers import SGD
+from limbeck.train.progress import Display
+from limbeck.train.rates import Cosine
+from limbeck.train.runtime import Runtime
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+METHODS = [CrossEntropy(), LabelSmoothing(0.1), Hinton(0.5, 2.0), PSKD(0.8), PSKD(0.8, bank="ram")]
+
+
+def taught(method):
+    return (lambda view: Output(view.flatten(1)[:, :4])) if method.needs.teacher else None
+
+
+def run(method, folder, device, examples, network, **training):
+    runtime = Runtime(device, 1, 1, training.get("precision", "32-true"))
+    objective = Objective(Peers([network()]), method, Classification(), taught(method), 61)
+    with Display(silent=True) as display:
+        return fit(
+            objective,
+            examples(device=runtime.device),
+            None,
+            optimiser=SGD(0.05),
+            rate=Cosine(),
+            training=Training(epochs=2, batch_size=16, **training),
+            seed=5,
+            runtime=runtime,
+            display=display,
+            folder=folder,
+        )
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: f"{method}")
+def test_cuda_agrees_with_cpu(method, tmp_path, weights, tiny):
+    cpu = weights(run(method, tmp_path / "cpu", "cpu", *tiny))
+    cuda = weights(run(method, tmp_path / "cuda", "cuda", *tiny)).cpu()
+    torch.testing.assert_close(cuda, cpu, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision_trains_and_resumes(precision, tmp_path, weights, tiny):
+    state = run(PSKD(0.8), tmp_path, "cuda", *tiny, precision=precision, compile=False, clip=1.0)
+    assert weights(state).isfinite().all()
+    assert torch.equal(weights(state), weights(run(PSKD(0.8), tmp_path, "cuda", *tiny, precision=precision, clip=1.0)))
+
+
+def test_draws_are_the_same_bits_on_both():
+    ids = torch.arange(1000)
+    cpu, cuda = (draws.uniform(1, 2, 0, ids.to(device), 5).cpu() for device in ("cpu", "cuda"))
+    assert torch.equal(cpu, cuda)
+
+
+@pytest.mark.parametrize("method", METHODS[:-1], ids=lambda method: f"{method}")
+def test_a_step_waits_for_nothing(method, tiny):
+    """No transfer to the host, no synchronisation: neither in the forward nor in what is remembered."""
+    examples, network = tiny
+    net = network().cuda()
+    objective = Objective(Peers([net]), method, Classification(), taught(method), 61).cuda()
+    train = examples(device=torch.device("cuda"))
+
+    def epoch(number):
+        for parts, _ in train.epoch(number, batch_size=16, seed=0):
+            step = objective(parts[0], Clock(number, 3))
+            step.loss.backward()
+            objective.after(step)
+
+    epoch(0)
+    torch.cuda.synchronize()
+    rounds = list(train.epoch(1, batch_size=16, seed=0))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for parts, _ in rounds:
+            step = objective(parts[0], Clock(1, 3))
+            step.loss.backward()
+            objective.after(step)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert isinstance(parts[0], Batch)
