@@ -14,10 +14,12 @@ class NonFiniteLossError(LimbeckError):
     """A loss term became NaN or infinite; the last good checkpoint is untouched."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the closest known name, or a list of all names if none is close."""
+def nearest(name: str, known: Iterable[str], see: str | None = None) -> str:
+    """Return `"; did you mean 'x'?"` for the closest known name; if none is close, all names or where to `see` them."""
     names = sorted(known)
     if not names:
         return "; there are none"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(names)}" if see is None else f"; see {see}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from limbeck.errors import LimbeckError
 
@@ -36,6 +38,20 @@ def write(path: Path, content: bytes | str) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise LimbeckError(f"cannot write {path}: {error.strerror}; what was there before is untouched") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of a run's folder holds.
+
+    Raises:
+        LimbeckError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LimbeckError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise LimbeckError(f"{path} is damaged ({error}); remove its folder and train again") from error
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
+
+from limbeck.errors import LimbeckError
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -21,3 +26,21 @@ def last_stage(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the recipe of the student alone, where a recipe.yaml has stages before it."""
     stages = recipe.get("stages")
     return list(stages.values())[-1] if stages else recipe
+
+
+def recipe_of(run: Path) -> dict[str, Any]:
+    """Return the recipe of a run's student.
+
+    Raises:
+        LimbeckError: the folder is no run's, or its recipe.yaml is damaged.
+    """
+    path = run / "recipe.yaml"
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LimbeckError(f"{run} is no run folder: cannot read its recipe.yaml ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LimbeckError(f"{path} is damaged; remove its folder and train again") from error
+    if not isinstance(recipe, Mapping):
+        raise LimbeckError(f"{path} is damaged; remove its folder and train again")
+    return dict(last_stage(recipe))

@@ -1,6 +1,7 @@
 """Small data sets, and a folder of the real ones."""
 
 import random
+import shutil
 import subprocess
 import sys
 
@@ -20,7 +21,9 @@ def resident():
     def make(count=50, shape=(3, 8, 10), classes=5, views=(), mix=None, seed=0):
         generator = torch.Generator().manual_seed(seed)
         pixels = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
-        members = Members(np.arange(1, count + 1) * 3, np.arange(count) % classes, 3 * count + 1, tuple("abcde"[:classes]))
+        members = Members(
+            np.arange(1, count + 1) * 3, np.arange(count) % classes, 3 * count + 1, tuple("abcde"[:classes])
+        )
         mean, std = (0.4, 0.5, 0.6)[: shape[0]], (0.2, 0.3, 0.25)[: shape[0]]
         examples = ResidentExamples(pixels, members, mean=mean, std=std, views=views, mix=mix)
         return examples, pixels
@@ -84,7 +87,8 @@ def unpacked(shared_data, tmp_path_factory):
         subprocess.run(command, check=True, capture_output=True)
         return folder
 
-    return unpack
+    yield unpack
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -47,7 +47,9 @@ def test_shares_part_the_batch(world, parts):
 
 
 def plan(**changes):
-    return itinerary(**{"n": 50, "batch_size": 12, "seed": 1, "epoch": 0, "rank": 0, "world": 1, "parts": 1, "start": 0} | changes)
+    return itinerary(
+        **{"n": 50, "batch_size": 12, "seed": 1, "epoch": 0, "rank": 0, "world": 1, "parts": 1, "start": 0} | changes
+    )
 
 
 @pytest.mark.parametrize("rank", [0, 1])

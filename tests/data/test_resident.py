@@ -75,7 +75,10 @@ def test_views_are_those_of_a_naive_loader(resident, by_id, mixer, epoch):
 def test_any_number_of_processes_sees_the_same(resident, by_id, mixer, world, parts):
     examples, _ = resident(views=VIEWS, mix=mixer)
     whole = list(examples.epoch(1, batch_size=20, seed=0, views=2))
-    shared = [list(examples.epoch(1, batch_size=20, seed=0, views=2, rank=rank, world=world, parts=parts)) for rank in range(world)]
+    shared = [
+        list(examples.epoch(1, batch_size=20, seed=0, views=2, rank=rank, world=world, parts=parts))
+        for rank in range(world)
+    ]
     for one, *two in zip(whole, *shared, strict=True):
         assert all(step.total == one.total == len(one.parts[0].ids) for step in two)
         assert all(len(step.parts) == parts for step in two)
@@ -99,8 +102,13 @@ def test_resuming_gives_the_tail(resident, same):
 
 def test_epochs_seeds_and_view_numbers_differ(resident, by_id):
     examples, _ = resident(views=(PadCrop(4), Flip()))
-    runs = [by_id(batches(examples.epoch(epoch, batch_size=50, seed=seed, views=2))) for epoch, seed in ((0, 0), (1, 0), (0, 1))]
-    seen = [torch.stack([run[example][0][view] for example in examples.ids.tolist()]) for run in runs for view in (0, 1)]
+    runs = [
+        by_id(batches(examples.epoch(epoch, batch_size=50, seed=seed, views=2)))
+        for epoch, seed in ((0, 0), (1, 0), (0, 1))
+    ]
+    seen = [
+        torch.stack([run[example][0][view] for example in examples.ids.tolist()]) for run in runs for view in (0, 1)
+    ]
     for first in range(len(seen)):
         for second in range(first):
             assert (seen[first] != seen[second]).flatten(1).any(dim=1).float().mean() > 0.9

@@ -1,4 +1,7 @@
+import gc
+import multiprocessing
 import random
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from limbeck.data import draws
 from limbeck.data.examples import Examples, Members
 from limbeck.data.mixing import CutMix, Mixup
 from limbeck.data.raw import RawFiles, Setting
-from limbeck.data.readers import decode
+from limbeck.data.readers import decode, seeded
 from limbeck.data.resampling import RandomResizedCrop
 from limbeck.data.sources.folders import listing
 from limbeck.data.sources.image_folder import ImageFolder
@@ -63,16 +66,42 @@ def test_a_users_own_transforms_are_replayable(noisy, by_id):
         assert not any(torch.equal(one, two) for one, two in zip(views, later[example][0], strict=True))
 
 
-def test_no_global_generator_is_changed(noisy):
-    torch.manual_seed(1)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+def test_global_generators_are_put_back(noisy):
+    # Of Python's own, beartype takes numbers for its checks, so `seeded` is looked at alone for it.
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     for workers in (0, 2):
         examples = StreamedExamples.wrap(noisy(targets=False), workers=workers)
         epoch(examples)
         list(examples.in_order(5))
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
-    assert before[2] == random.getstate()
+    state = random.getstate()
+    with seeded(-3):
+        random.random()
+    assert random.getstate() == state
+
+
+@pytest.fixture
+def no_collection():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_forgotten_workers_stop_at_once(noisy, no_collection):
+    for _ in range(3):
+        examples = StreamedExamples.wrap(noisy(), workers=1)
+        next(examples.epoch(0, batch_size=8, seed=3))
+        cycle = [examples]
+        cycle.append(cycle)
+    workers = multiprocessing.active_children()
+    assert len(workers) >= 3
+    del examples, cycle
+    begin = time.monotonic()
+    gc.collect()
+    assert time.monotonic() - begin < 4
+    assert not any(worker.is_alive() for worker in workers)
 
 
 @pytest.mark.parametrize("world", [2, 3])
@@ -119,7 +148,9 @@ def test_a_mixed_image_is_made_of_two_views(noisy, by_id):
     for example, (views, label, (partner, other, weight)) in mixed.items():
         assert (label, other) == (example % 3, partner % 3)
         for number, view in enumerate(views):
-            torch.testing.assert_close(view, weight * plain[example][0][number] + (1 - weight) * plain[partner][0][number])
+            torch.testing.assert_close(
+                view, weight * plain[example][0][number] + (1 - weight) * plain[partner][0][number]
+            )
 
 
 def test_only_partners_that_are_mixed_in_are_read(noisy):
@@ -174,13 +205,15 @@ def test_without_targets_the_data_set_is_asked(noisy):
     assert examples.labels.tolist() == [2, 1, 0, 2]
 
 
-def test_a_part_keeps_its_ids(noisy):
+def test_a_part_keeps_its_ids(noisy, by_id):
     ids = np.array([2, 3, 5, 7, 11, 13])
     part, whole = StreamedExamples.wrap(noisy(), ids=ids, workers=0), StreamedExamples.wrap(noisy(), workers=0)
     assert (part.count, part.id_space) == (6, 23)
     assert sorted(example for batch in epoch(part, batch_size=3) for example in batch.ids.tolist()) == ids.tolist()
     assert part.fingerprint != whole.fingerprint
-    seen = {example: row for batch in epoch(whole) for example, row in zip(batch.ids.tolist(), batch.views[0], strict=True)}
+    seen = {
+        example: row for batch in epoch(whole) for example, row in zip(batch.ids.tolist(), batch.views[0], strict=True)
+    }
     for batch in epoch(part, batch_size=3):
         for example, row in zip(batch.ids.tolist(), batch.views[0], strict=True):
             assert torch.equal(row, seen[example])
@@ -232,8 +265,14 @@ class Fickle(Pictures):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (Pictures([*FLOATS, torch.zeros(1, 2, 3)], [0, 1] * 2 + [0]), "example 4 of the data set is 1x2x3 float32, but example 0 is"),
-        (Pictures([*FLOATS, torch.zeros(1, 2, 2).byte()], [0, 1] * 2 + [0]), "example 4 of the data set is 1x2x2 uint8"),
+        (
+            Pictures([*FLOATS, torch.zeros(1, 2, 3)], [0, 1] * 2 + [0]),
+            "example 4 of the data set is 1x2x3 float32, but example 0 is",
+        ),
+        (
+            Pictures([*FLOATS, torch.zeros(1, 2, 2).byte()], [0, 1] * 2 + [0]),
+            "example 4 of the data set is 1x2x2 uint8",
+        ),
         (Fickle(FLOATS, [0, 1, 0, 1]), r"example 2 of the data set has label 1, but its \.targets say 0"),
     ],
 )

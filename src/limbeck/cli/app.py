@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import typer
 
 from limbeck.cli.compare import compare
@@ -11,6 +13,9 @@ from limbeck.cli.evaluate import evaluate
 from limbeck.cli.list import list_names
 from limbeck.cli.show import show
 from limbeck.cli.train import train
+
+# What every misuse of a command raises; typer itself gives it no public name.
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 app = typer.Typer(
     help="Knowledge distillation for PyTorch, and an honest answer to whether it helped.",

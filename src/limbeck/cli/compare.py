@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from enum import Enum
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-class Which(str, Enum):
+class Which(StrEnum):
     """Which weights of a run."""
 
     last = "last"
@@ -24,10 +25,13 @@ def compare(
 ) -> None:
     """Group runs by recipe up to the seed; print mean ± standard deviation, paired against the first group."""
     from limbeck import files
-    from limbeck.report.compare import csv, group, read_runs
+    from limbeck.report.compare import csv, group, read_runs, require, unfinished
     from limbeck.report.text import comparison, print_comparison
 
     groups = group(read_runs(runs))
+    require(groups, which.value)
+    for place in unfinished(runs):
+        print(f"left out, since it is not finished: {place}", file=sys.stderr)
     print_comparison(groups, which.value)
     files.write(out / "comparison.csv", csv(groups, which.value))
     files.write(out / "comparison.md", comparison(groups, which.value))

@@ -31,7 +31,7 @@ def demo(
     with Display(len(places) + seeds) as display:
         for place, plan in places.items():
             plan.run(place, runtime, display, name=place.name)
-    groups = group(read_runs(places))
+    groups = group(read_runs([*places, folder / "stages"]))
     print_comparison(groups, "last")
     write_page(groups, "last", folder / "report.html", "Four ways to train a small network on handwritten digits")
     print(f"\nReliability, risk-coverage and learning curves: {folder / 'report.html'}")

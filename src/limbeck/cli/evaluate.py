@@ -18,13 +18,14 @@ def evaluate(
 ) -> None:
     """Run the weights over the test set, print the figures, and draw RUN/report.html."""
     from limbeck.metrics.figures import FIGURES
+    from limbeck.recipes.rerun import evaluate_run
     from limbeck.report.compare import group, read_runs
     from limbeck.report.page import write_page
     from limbeck.report.text import print_rows
-    from limbeck.recipes.rerun import evaluate_run
 
     values = evaluate_run(run, which.value, list(overrides or []), accelerator)
-    print_rows([{figure.name: figure.show(values[figure.key]) for figure in FIGURES if figure.key in values}], str(run))
+    figures = {figure.name: figure.show(values[figure.key]) for figure in FIGURES if figure.key in values}
+    print_rows([{"weights": which.value, **figures}], f"Test set, {run}")
     if not overrides:
         write_page(group(read_runs([run])), which.value, run / "report.html", run.name)
         print(f"written: {run / 'report.html'}")

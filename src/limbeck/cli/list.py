@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """What can be listed."""
 
     methods = "methods"
@@ -22,7 +22,8 @@ def list_names(kind: Annotated[Kind | None, typer.Argument(help="what to list; e
     from limbeck.report.catalogue import catalogue
 
     for heading, lines in catalogue(None if kind is None else kind.value).items():
+        width = 2 + max(map(len, lines))
         if kind is None:
             print(f"{heading}:")
         for name, about in lines.items():
-            print(f"  {name:<28}{about}".rstrip() if kind is None else f"{name:<28}{about}".rstrip())
+            print(f"{'' if kind else '  '}{name:<{width}}{about}".rstrip())

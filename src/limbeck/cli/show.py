@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 
-def show(name: Annotated[str, typer.Argument(help="a method, model, data source or recipe (see limbeck list)")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="a method, model, data source or recipe (see limbeck list)")],
+) -> None:
     """Show what a name stands for."""
     from limbeck.report.catalogue import describe
 

@@ -19,7 +19,7 @@ def train(
 ) -> None:
     """Train a recipe. The same command continues a run that was stopped or killed."""
     from limbeck.errors import LimbeckError
-    from limbeck.recipes import read_recipe
+    from limbeck.recipes import read_recipe, recipe_path
     from limbeck.report.compare import FinishedRun, read_runs
     from limbeck.report.text import print_figures
     from limbeck.train.progress import Display
@@ -29,7 +29,10 @@ def train(
     try:
         numbers = None if seeds is None else [int(seed) for seed in seeds.split(",")]
     except ValueError as error:
-        raise LimbeckError(f"--seeds {seeds}: write whole numbers with commas, such as 0,1,2") from error
+        raise LimbeckError(f"--seeds {seeds!r}: write whole numbers with commas, such as 0,1,2") from error
+    if numbers is not None and (len(set(numbers)) < len(numbers) or any(text.startswith("seed=") for text in chosen)):
+        raise LimbeckError(f"--seeds {seeds!r}: name each seed once, and leave seed= out")
+    recipe_path(recipe)
     base = folder or Path("runs") / Path(recipe).with_suffix("").as_posix().strip("/.").replace("/", "-")
     places = {base: chosen} if numbers is None else {base / f"seed-{n}": [*chosen, f"seed={n}"] for n in numbers}
     plans = {place: read_recipe(recipe, wanted) for place, wanted in places.items()}

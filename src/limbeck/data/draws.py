@@ -27,9 +27,7 @@ _MULTIPLIERS: Final = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _SHIFTS: Final = (30, 27, 31)
 
 
-def words(
-    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], *, stream: int = 0
-) -> Int[Tensor, " batch"]:
+def words(seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], *, stream: int = 0) -> Int[Tensor, " batch"]:
     """Give each example 64 random bits, as int64 on the device of `ids`."""
     return _scramble(ids * _signed(_GOLDEN) + _signed(_key(seed, epoch, view, stream)))
 

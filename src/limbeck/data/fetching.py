@@ -1,19 +1,21 @@
-"""What travels to a worker and what comes back."""
+"""Reading in worker processes: what travels to them, and what comes back."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from limbeck.errors import LimbeckError
 from limbeck.data import draws
 from limbeck.data.readers import Reader
+from limbeck.errors import LimbeckError
 
 
 class Fetch(NamedTuple):
@@ -43,11 +45,7 @@ class Fetch(NamedTuple):
         """Ask for each view of these examples, then for each view of their partners."""
         groups = [ids] if partners is None else [ids, partners]
         asked = np.concatenate(
-            [
-                np.stack((np.full_like(group, view), group), axis=1)
-                for group in groups
-                for view in range(views)
-            ]
+            [np.stack((np.full_like(group, view), group), axis=1) for group in groups for view in range(views)]
         )
         keys, places = np.unique(asked, axis=0, return_inverse=True)
         return cls(seed, epoch, keys, places.reshape(-1))
@@ -83,10 +81,65 @@ class Fetcher(Dataset["Tensor | LimbeckError"]):
 
 
 class Queue(Sampler[Fetch]):
-    """Hands the loader what to fetch next; filled before each pass."""
+    """Hands a loader what to fetch next; filled before each pass."""
 
     def __init__(self) -> None:
         self.fetches: list[Fetch] = []
 
     def __iter__(self) -> Iterator[Fetch]:
         return iter(self.fetches)
+
+
+class Loaders:
+    """Loaders of one data set, whose worker processes stay alive between passes; each pass has one to itself.
+
+    Args:
+        fetcher: what runs in the workers.
+        workers: how many processes a loader has; 0 fetches in this one.
+        pinned: whether images are put in page-locked memory, from which a GPU copies faster.
+    """
+
+    def __init__(self, fetcher: Fetcher, workers: int, pinned: bool) -> None:
+        self._fetcher, self._workers, self._pinned = fetcher, workers, pinned
+        self._all: list[tuple[DataLoader[Any], Queue]] = []
+        self._idle: list[tuple[DataLoader[Any], Queue]] = []
+        # A loader that the garbage collector finds in a cycle loses its queues before it can tell its workers to
+        # stop, and waits 5 s for each; these references outlive that, since the finaliser holds them.
+        weakref.finalize(self, self._all.clear)
+
+    def stream(self, fetches: list[Fetch]) -> Iterator[Tensor]:
+        """Fetch in order; passes may be interleaved, and left before their end.
+
+        Raises:
+            LimbeckError: something can't be read.
+        """
+        loader, queue = self._idle.pop() if self._idle else self._new()
+        queue.fetches = fetches
+        try:
+            for answer in loader:
+                if isinstance(answer, LimbeckError):
+                    raise answer
+                yield answer
+        finally:
+            self._idle.append((loader, queue))
+
+    def _new(self) -> tuple[DataLoader[Any], Queue]:
+        queue = Queue()
+        loader: DataLoader[Any] = DataLoader(
+            self._fetcher,
+            batch_size=None,
+            sampler=queue,
+            num_workers=self._workers,
+            pin_memory=self._pinned,
+            persistent_workers=self._workers > 0,
+            worker_init_fn=_settle,
+            # Its own: a loader draws from the global generator otherwise.
+            generator=torch.Generator(),
+        )
+        self._all.append((loader, queue))
+        return loader, queue
+
+
+def _settle(worker: int) -> None:
+    """Keep a new worker from collecting what it inherited: other loaders' workers aren't its to stop."""
+    gc.freeze()

@@ -23,8 +23,7 @@ from limbeck.data.split import stratified_split, stratified_subset
 from limbeck.data.views import Cutout, Flip, PadCrop, View
 
 SOURCES: Final[dict[str, type[Source]]] = {
-    source.name: source
-    for source in (Digits, FashionMNIST, MNIST, CIFAR10, CIFAR100, TinyImageNet, ImageFolder)
+    source.name: source for source in (Digits, FashionMNIST, MNIST, CIFAR10, CIFAR100, TinyImageNet, ImageFolder)
 }
 VIEWS: Final[dict[str, type[View]]] = {
     view.name: view for view in (PadCrop, Flip, RandomResizedCrop, Rotation, ColourJitter, Cutout)

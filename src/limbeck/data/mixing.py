@@ -18,8 +18,8 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from limbeck.core.config import Fraction, Positive, configurable
-from limbeck.errors import LimbeckError
 from limbeck.data import draws
+from limbeck.errors import LimbeckError
 
 
 class MixPlan(NamedTuple):

@@ -52,9 +52,7 @@ def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[NDArra
     if batch_size < 1:
         raise LimbeckError(f"batch_size {batch_size} must be at least 1: set it to a positive number")
     if batch_size > n:
-        raise LimbeckError(
-            f"batch_size {batch_size} is larger than the {n} training examples: set it to {n} or less"
-        )
+        raise LimbeckError(f"batch_size {batch_size} is larger than the {n} training examples: set it to {n} or less")
     return np.array_split(permutation(seed, epoch, n), steps_of(n, batch_size))
 
 
@@ -98,9 +96,7 @@ def itinerary(
     for batch in batches[start:]:
         mine = share(batch, rank, world, parts)
         ends = np.cumsum([len(part) for part in mine]) + done
-        pieces.append(
-            tuple(slice(int(end) - len(part), int(end)) for part, end in zip(mine, ends, strict=True))
-        )
+        pieces.append(tuple(slice(int(end) - len(part), int(end)) for part, end in zip(mine, ends, strict=True)))
         positions.extend(mine)
         done = int(ends[-1])
     return Itinerary(np.concatenate(positions), pieces, [len(batch) for batch in batches[start:]])

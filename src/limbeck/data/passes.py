@@ -61,9 +61,7 @@ class Pass:
                 all_ids[others].to(device),
                 all_labels[others].to(device),
             )
-            self._partner_draws = [
-                pipeline.draws(seed, epoch, view, self._partner_ids) for view in range(views)
-            ]
+            self._partner_draws = [pipeline.draws(seed, epoch, view, self._partner_ids) for view in range(views)]
 
     def batch(
         self,
@@ -79,9 +77,7 @@ class Pass:
             others: for each view, those of their partners; empty where nothing is mixed.
         """
         ids, labels = self._ids[piece], self._labels[piece]
-        images = [
-            self._pipeline(image, numbers[piece]) for image, numbers in zip(own, self._draws, strict=True)
-        ]
+        images = [self._pipeline(image, numbers[piece]) for image, numbers in zip(own, self._draws, strict=True)]
         if self._mixer is None:
             return Batch(ids, tuple(images), labels)
         mix = Mix(self._partner_ids[piece], self._partner_labels[piece], self._weight[piece])

@@ -40,9 +40,7 @@ class Pipeline:
         """How many random numbers an image needs."""
         return sum(view.slots for view in (*self._before, *self._after))
 
-    def draws(
-        self, seed: int, epoch: int, view: int, ids: Int64[Tensor, " batch"]
-    ) -> Float32[Tensor, "batch slots"]:
+    def draws(self, seed: int, epoch: int, view: int, ids: Int64[Tensor, " batch"]) -> Float32[Tensor, "batch slots"]:
         """Return all the random numbers that view number `view` of the examples needs."""
         return draws.uniform(seed, epoch, view, ids, self.slots, stream=draws.VIEWS)
 

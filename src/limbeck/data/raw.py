@@ -11,7 +11,6 @@ from jaxtyping import Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.errors import LimbeckError
 from limbeck.data.examples import Examples, Members
 from limbeck.data.mixing import Mixer
 from limbeck.data.readers import FileReader
@@ -19,6 +18,7 @@ from limbeck.data.resampling import RandomResizedCrop
 from limbeck.data.resident import ResidentExamples
 from limbeck.data.streamed import StreamedExamples
 from limbeck.data.views import View
+from limbeck.errors import LimbeckError
 
 
 class Setting(NamedTuple):
@@ -156,12 +156,9 @@ class RawFiles:
         if not crops:
             return None, views
         if len(crops) > 1 or views[0] is not crops[0]:
-            raise LimbeckError(
-                "random_resized_crop fixes the size of the images: make it the first view, once"
-            )
+            raise LimbeckError("random_resized_crop fixes the size of the images: make it the first view, once")
         if crops[0].size != self._size:
             raise LimbeckError(
-                f"random_resized_crop has size {crops[0].size}, but the source has size {self._size}: "
-                "make them equal"
+                f"random_resized_crop has size {crops[0].size}, but the source has size {self._size}: make them equal"
             )
         return crops[0], views[1:]

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
-from limbeck.errors import LimbeckError
 from limbeck.data.resampling import RandomResizedCrop
+from limbeck.errors import LimbeckError
 
 
 @runtime_checkable
@@ -69,9 +69,7 @@ class FileReader:
         """How many random numbers a random reading needs."""
         return self._crop.slots if self._crop else 0
 
-    def read(
-        self, example: int, word: int, numbers: Float[Tensor, " slots"] | None
-    ) -> UInt8[Tensor, "3 size size"]:
+    def read(self, example: int, word: int, numbers: Float[Tensor, " slots"] | None) -> UInt8[Tensor, "3 size size"]:
         """Read an image, as 8-bit RGB, with antialias."""
         image = decode(self._paths[example])
         if self._crop is None or numbers is None:
@@ -166,9 +164,7 @@ def pair(dataset: MapDataset, example: int) -> tuple[Any, Any]:
     """
     item = dataset[example]
     if not isinstance(item, tuple | list) or len(item) != 2:
-        raise LimbeckError(
-            f"example {example} of the data set isn't a pair (image, label): return both from it"
-        )
+        raise LimbeckError(f"example {example} of the data set isn't a pair (image, label): return both from it")
     return item[0], item[1]
 
 

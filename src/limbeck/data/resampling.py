@@ -89,9 +89,7 @@ class RandomResizedCrop:
             return height, min(width, round(height * self.ratio[1]))
         return height, width
 
-    def _places(
-        self, first: Int[Tensor, " batch"], length: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch size"]:
+    def _places(self, first: Int[Tensor, " batch"], length: Int[Tensor, " batch"]) -> Float[Tensor, "batch size"]:
         steps = (torch.arange(self.size, device=first.device) + 0.5) / self.size
         inside = (steps * length[:, None] - 0.5).clamp(min=0.0)
         # Clamped to the box: pixels next to it must not shine in.

@@ -11,7 +11,6 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limbeck.core.batch import Batch
-from limbeck.errors import LimbeckError
 from limbeck.data.examples import Members, Round, check_labels
 from limbeck.data.mixing import Mixer
 from limbeck.data.order import Itinerary, chunks, itinerary, steps_of
@@ -19,6 +18,7 @@ from limbeck.data.passes import Pass
 from limbeck.data.pipeline import Pipeline
 from limbeck.data.resampling import RandomResizedCrop
 from limbeck.data.views import View
+from limbeck.errors import LimbeckError
 
 
 class ResidentExamples:

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from limbeck.errors import LimbeckError
 from limbeck.data.order import permutation
+from limbeck.errors import LimbeckError
 
 # No epoch has this number: the choice of a split shares no bits with the order of an epoch.
 _SPLIT = (1 << 64) - 1
@@ -32,8 +32,7 @@ def stratified_split(
     count = held_out if isinstance(held_out, int) else round(held_out * len(labels))
     if not 0 < count < len(labels):
         raise LimbeckError(
-            f"can't hold {count} of {len(labels)} training examples out: "
-            "hold out at least one and keep at least one"
+            f"can't hold {count} of {len(labels)} training examples out: hold out at least one and keep at least one"
         )
     chosen, quotas, sizes = _choose(labels, count, seed)
     for label in np.flatnonzero(sizes):
@@ -56,15 +55,12 @@ def stratified_subset(labels: Int64[np.ndarray, " n"], count: int, seed: int) ->
         LimbeckError: there aren't so many, or a class would have none.
     """
     if not 0 < count <= len(labels):
-        raise LimbeckError(
-            f"can't choose {count} of {len(labels)} training examples: ask for 1 to {len(labels)}"
-        )
+        raise LimbeckError(f"can't choose {count} of {len(labels)} training examples: ask for 1 to {len(labels)}")
     chosen, quotas, sizes = _choose(labels, count, seed)
     for label in np.flatnonzero(sizes):
         if quotas[label] == 0:
             raise LimbeckError(
-                f"a subset of {count} training examples would have none of class {label}: "
-                "ask for more examples"
+                f"a subset of {count} training examples would have none of class {label}: ask for more examples"
             )
     return np.flatnonzero(chosen)
 

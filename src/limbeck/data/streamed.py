@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from limbeck.core.batch import Batch
-from limbeck.errors import LimbeckError
 from limbeck.data.examples import Members, Round, check_labels
-from limbeck.data.fetching import Fetch, Fetcher, Queue
+from limbeck.data.fetching import Fetch, Fetcher, Loaders
 from limbeck.data.mixing import Mixer
 from limbeck.data.order import Itinerary, chunks, itinerary, steps_of
 from limbeck.data.passes import Pass
@@ -23,6 +20,7 @@ from limbeck.data.pipeline import Pipeline
 from limbeck.data.readers import DatasetReader, MapDataset, Reader
 from limbeck.data.targets import class_names, targets_of
 from limbeck.data.views import View
+from limbeck.errors import LimbeckError
 
 
 class StreamedExamples:
@@ -69,12 +67,10 @@ class StreamedExamples:
         self.mean, self.std = mean, std
         self.count, self.shape = len(members.ids), shape
         self.fingerprint = _fingerprint(identity, shape, members)
-        self._members, self._mix, self._workers = members, mix, workers
+        self._members, self._mix = members, mix
         self._device = torch.device(device)
-        self._fetcher = Fetcher(reader)
+        self._loaders = Loaders(Fetcher(reader), workers, pinned=self._device.type == "cuda")
         self._pipeline = Pipeline(views, mean, std, self._device)
-        # Loaders that nobody iterates over now: their workers stay alive between epochs.
-        self._idle: list[tuple[DataLoader[Any], Queue]] = []
 
     @classmethod
     def wrap(
@@ -117,9 +113,7 @@ class StreamedExamples:
         check_labels(labels, len(names), "the data set")
         reader = DatasetReader(dataset, labels)
         if reader.floating and (mean is not None or std is not None):
-            raise LimbeckError(
-                "mean and std are for 8-bit images, but the data set gives floats: leave them out"
-            )
+            raise LimbeckError("mean and std are for 8-bit images, but the data set gives floats: leave them out")
         channels = reader.shape[0]
         chosen = np.arange(len(labels)) if ids is None else ids
         kind = f"{type(dataset).__module__}.{type(dataset).__qualname__}"
@@ -179,10 +173,11 @@ class StreamedExamples:
     def in_order(self, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Iterate over this process's share for evaluation, as `Examples.in_order` says."""
         pieces = chunks(self.count, batch_size, rank, world)
-        images = self._stream([Fetch.plain(self.ids[piece]) for piece in pieces])
-        for piece, pixels in zip(pieces, images, strict=True):
+        stream = self._loaders.stream([Fetch.plain(self.ids[piece]) for piece in pieces])
+        for piece, pixels in zip(pieces, stream, strict=True):
             ids, labels = (torch.from_numpy(part[piece]).to(self._device) for part in (self.ids, self.labels))
-            yield Batch(ids, (self._pipeline.plain(pixels),), labels)
+            images = pixels.to(self._device, non_blocking=True)
+            yield Batch(ids, (self._pipeline.plain(images),), labels)
 
     def _rounds(self, run: Pass, route: Itinerary, seed: int, epoch: int, views: int) -> Iterator[Round]:
         flat = [piece for pieces in route.pieces for piece in pieces]
@@ -192,40 +187,16 @@ class StreamedExamples:
             Fetch.random(seed, epoch, views, ids[piece], None if partners is None else partners[piece])
             for piece in flat
         ]
-        images = zip(fetches, self._stream(fetches), strict=True)
+        images = zip(fetches, self._loaders.stream(fetches), strict=True)
         for pieces, total in zip(route.pieces, route.totals, strict=True):
             yield Round(tuple(self._batch(run, piece, views, *next(images)) for piece in pieces), total)
 
     def _batch(self, run: Pass, piece: slice, views: int, fetch: Fetch, pixels: Tensor) -> Batch:
         # Each view's own images, then each view's partners; what is needed twice was read once.
         places = torch.from_numpy(fetch.places).to(self._device)
-        groups = torch.split(pixels.index_select(0, places), piece.stop - piece.start)
+        images = pixels.to(self._device, non_blocking=True).index_select(0, places)
+        groups = torch.split(images, piece.stop - piece.start)
         return run.batch(piece, groups[:views], groups[views:])
-
-    def _stream(self, fetches: list[Fetch]) -> Iterator[Tensor]:
-        loader, queue = self._idle.pop() if self._idle else self._loader()
-        queue.fetches = fetches
-        try:
-            for answer in loader:
-                if isinstance(answer, LimbeckError):
-                    raise answer
-                yield answer.to(self._device, non_blocking=True)
-        finally:
-            self._idle.append((loader, queue))
-
-    def _loader(self) -> tuple[DataLoader[Any], Queue]:
-        queue = Queue()
-        loader: DataLoader[Any] = DataLoader(
-            self._fetcher,
-            batch_size=None,
-            sampler=queue,
-            num_workers=self._workers,
-            pin_memory=self._device.type == "cuda",
-            persistent_workers=self._workers > 0,
-            # Its own: a loader draws from the global generator otherwise.
-            generator=torch.Generator(),
-        )
-        return loader, queue
 
 
 def _fingerprint(identity: Sequence[str], shape: tuple[int, int, int], members: Members) -> str:

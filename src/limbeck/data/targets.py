@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.errors import LimbeckError
 from limbeck.data.readers import MapDataset, pair, seeded
+from limbeck.errors import LimbeckError
 
 
 def targets_of(dataset: MapDataset) -> NDArray[np.int64]:
@@ -34,9 +34,7 @@ def targets_of(dataset: MapDataset) -> NDArray[np.int64]:
     return np.array([_whole(label, index) for index, label in enumerate(targets)], dtype=np.int64)
 
 
-def class_names(
-    dataset: MapDataset, classes: Sequence[str] | None, labels: NDArray[np.int64]
-) -> tuple[str, ...]:
+def class_names(dataset: MapDataset, classes: Sequence[str] | None, labels: NDArray[np.int64]) -> tuple[str, ...]:
     """Return the classes' names: those given, or the data set's own, or numbers.
 
     Raises:
@@ -54,7 +52,6 @@ def _whole(label: Any, index: int) -> int:
         label = label.item()
     if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
         raise LimbeckError(
-            f"the label of example {index} of the data set is {label!r}, not a whole number: "
-            "number the classes from 0"
+            f"the label of example {index} of the data set is {label!r}, not a whole number: number the classes from 0"
         )
     return int(label)

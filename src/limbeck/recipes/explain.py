@@ -20,12 +20,12 @@ WANTED = {
     "dict_type": "a mapping of names to values",
     "finite_number": "a finite number",
     "float_type": "a number",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
     "int_from_float": "a whole number",
     "int_type": "a whole number",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
     "list_type": "a list",
     "literal_error": "{expected}",
     "string_type": "a text",
@@ -41,23 +41,25 @@ def explain(error: ValidationError, root: type) -> str:
     """
     first = max(error.errors(), key=_tells)
     kind, context, given = first["type"], first.get("ctx", {}), first["input"]
-    unknown = kind == "unexpected_keyword_argument"
-    path, owner, names = _walk(root, first["loc"][:-1] if unknown else first["loc"])
-    where = f"{'.'.join(path)}: " if path else ""
-    if unknown:
+    if kind == "unexpected_keyword_argument":
+        path, owner, _ = _walk(root, first["loc"][:-1])
         key, known = str(first["loc"][-1]), [field.name for field in dataclasses.fields(owner)]
         return f"unknown key {key!r}" + (f" in {'.'.join(path)}" if path else "") + nearest(key, known)
-    if kind == "union_tag_invalid":
-        return f"{where}unknown name {context['tag']!r}{nearest(context['tag'], names)}"
-    if kind == "union_tag_not_found":
-        return f"{where}give a name ({', '.join(sorted(names))}), or a mapping with 'name' and fields; not {given!r}"
-    if kind in {"missing", "missing_argument"}:
-        return f"{where.removesuffix(': ')} is missing"
-    if kind == "value_error":
-        return f"{where}{context['error']}"
-    if kind in WANTED:
-        return f"{where}must be {WANTED[kind].format(**context)}; it is {given!r}"
-    return f"{where}{first['msg'][0].lower()}{first['msg'][1:]}; it is {given!r}"
+    path, _, names = _walk(root, first["loc"])
+    match kind:
+        case "union_tag_invalid":
+            problem = f"unknown name {context['tag']!r}{nearest(context['tag'], names)}"
+        case "union_tag_not_found":
+            problem = f"give a name ({', '.join(sorted(names))}), or a mapping with 'name' and fields; not {given!r}"
+        case "missing" | "missing_argument":
+            return f"{'.'.join(path)} is missing"
+        case "value_error":
+            problem = str(context["error"])
+        case _ if kind in WANTED:
+            problem = f"must be {WANTED[kind].format(**context)}; it is {given!r}"
+        case _:
+            problem = f"{first['msg'][0].lower()}{first['msg'][1:]}; it is {given!r}"
+    return ": ".join([".".join(path), problem]) if path else problem
 
 
 def _tells(problem: ErrorDetails) -> tuple[int, bool, bool]:

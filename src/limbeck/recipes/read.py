@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -102,9 +101,14 @@ def plan(tree: Mapping[str, Any], where: str) -> Plan:
             raise LimbeckError(f"{where}: unknown key {key!r}{nearest(key, TOP)}")
     shared = {key: value for key, value in tree.items() if key not in NOTES | {"stages"}}
     stages = tree.get("stages", {"student": {}})
-    if not isinstance(stages, Mapping) or not stages:
+    if not isinstance(stages, Mapping) or not stages or not all(isinstance(name, str) for name in stages):
         raise LimbeckError(f"{where}: stages is a mapping of names to what each stage changes")
-    return Plan({name: _stage(merged(shared, changes or {}), f"{where}{_at(name, stages)}") for name, changes in stages.items()})
+    return Plan(
+        {
+            name: _stage(merged(shared, {} if changes is None else changes), f"{where}{_at(name, stages)}")
+            for name, changes in stages.items()
+        }
+    )
 
 
 def merged(base: Any, changes: Any) -> Any:
@@ -133,9 +137,9 @@ def apply_override(tree: dict[str, Any], text: str) -> None:
         raise LimbeckError(f"override {text!r}: write key=value, such as training.epochs=10")
     change: Any = parse(f"value: {value}", f"override {text!r}")["value"]
     parts = key.split(".")
-    stages = tree.get("stages") or ["student"]
-    if parts[0] == "stages" and len(parts) > 1 and parts[1] not in stages:
-        raise LimbeckError(f"override {text!r}: there is no stage {parts[1]!r}{nearest(parts[1], stages)}")
+    stages = tree.get("stages", {"student": {}})
+    if parts[0] == "stages" and len(parts) > 1 and isinstance(stages, Mapping) and parts[1] not in stages:
+        raise LimbeckError(f"override {text!r}: there is no stage {parts[1]!r}{nearest(parts[1], map(str, stages))}")
     for part in reversed(parts):
         change = {part: change}
     tree.update(merged(tree, change))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import yaml
 from torch import Tensor, nn
 
 from limbeck.core.batch import Output
 from limbeck.core.cohort import Peers
 from limbeck.errors import LimbeckError
 from limbeck.metrics import summary
-from limbeck.plain import last_stage
+from limbeck.plain import recipe_of
 from limbeck.recipes.read import apply_override, plan
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher
 from limbeck.train.loop import predictions
@@ -34,10 +33,10 @@ def evaluate_run(
     Raises:
         LimbeckError: no run there, weights missing or damaged, data that do not fit the network.
     """
-    if not (run / "recipe.yaml").exists():
-        raise LimbeckError(f"{run} is no run folder: it has no recipe.yaml")
-    stage_tree = last_stage(yaml.safe_load((run / "recipe.yaml").read_text()))
-    tree = {"data": stage_tree["data"], "model": stage_tree["model"]}
+    stage_tree = recipe_of(run)
+    # the test set is neither cut nor changed at random, and other data need not allow what the training data did
+    whole: dict[str, Any] = {"validation": 0, "examples": None, "views": [], "mix": None}
+    tree = {"data": stage_tree["data"] | whole, "model": stage_tree["model"]}
     for text in overrides:
         if not text.startswith("data."):
             raise LimbeckError(f"override {text!r}: only data.… can be changed when evaluating")

@@ -27,4 +27,4 @@ def recipe_path(name: str) -> Path:
         return path
     if path.suffix in {".yaml", ".yml"}:
         raise LimbeckError(f"there is no recipe file {name}")
-    raise LimbeckError(f"there is no recipe {name!r}{nearest(name, recipe_names())}")
+    raise LimbeckError(f"there is no recipe {name!r}{nearest(name, recipe_names(), see='limbeck list recipes')}")

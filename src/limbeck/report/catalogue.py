@@ -20,12 +20,20 @@ def catalogue(kind: str | None = None) -> dict[str, dict[str, str]]:
 
 def _entries(kind: str) -> dict[str, str]:
     if kind == "recipes":
-        return {name: _first_line(recipe_path(name).read_text().partition("description:")[2]) for name in recipe_names()}
+        return {
+            name: _first_line(recipe_path(name).read_text().partition("description:")[2]) for name in recipe_names()
+        }
     if kind == "models":
         from limbeck.models import list_models
 
-        return dict.fromkeys(list_models(), "") | {"timm:NAME": "any of timm's", "torchvision:NAME": "any of torchvision's"}
-    return {name: _first_line(_card(cls) if kind == "methods" else inspect.getdoc(cls)) for name, cls in _table(kind).items()}
+        return dict.fromkeys(list_models(), "") | {
+            "timm:NAME": "any of timm's",
+            "torchvision:NAME": "any of torchvision's",
+        }
+    return {
+        name: _first_line(_card(cls) if kind == "methods" else inspect.getdoc(cls))
+        for name, cls in _table(kind).items()
+    }
 
 
 def _table(kind: str) -> dict[str, Any]:
@@ -53,14 +61,26 @@ def describe(name: str) -> str:
         return f"{inspect.getdoc(data[name])}\n\nFields\n{_fields(data[name])}"
     if name in models or ":" in name or name.startswith("wrn_"):
         return _model(name)
-    raise LimbeckError(f"nothing is called {name!r}{nearest(name, [*methods, *data, *models, *recipe_names()])}")
+    known = [*methods, *data, *models, *recipe_names()]
+    raise LimbeckError(f"nothing is called {name!r}{nearest(name, known, see='limbeck list')}")
 
 
 def _model(name: str) -> str:
     from limbeck.models import ModelSpec, build_model, parameters
+    from limbeck.models.table import find_builder
 
-    sizes = [f"{parameters(build_model(ModelSpec(name), classes, 3)):,} parameters at {classes} classes" for classes in (10, 100)]
-    return f"{name}: {', '.join(sizes)}, 3 channels"
+    sizes = [
+        f"{parameters(build_model(ModelSpec(name), classes, 3)):,} parameters at {classes} classes"
+        for classes in (10, 100)
+    ]
+    build, settled = find_builder(name)
+    free = [
+        option
+        for key, option in inspect.signature(build).parameters.items()
+        if key not in {*settled, "classes", "channels"}
+    ]
+    options = "\n".join(f"  {option.name} = {option.default!r}" for option in free) or "  none"
+    return f"{name}: {', '.join(sizes)}, 3 channels\n\nOptions\n{options}"
 
 
 def _card(cls: type) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
+from limbeck import files
 from limbeck.errors import LimbeckError
-from limbeck.plain import flat, last_stage
 from limbeck.metrics.figures import FIGURES, Figure
+from limbeck.plain import flat, recipe_of
 
 Which = Literal["last", "best"]
 
@@ -94,7 +93,9 @@ def read_runs(folders: Iterable[Path]) -> list[FinishedRun]:
     for folder in folders:
         if not folder.is_dir():
             raise LimbeckError(f"there is no run folder {folder}")
-        places = [folder] if (folder / "recipe.yaml").exists() else sorted(p.parent for p in folder.glob("*/results.json"))
+        places = (
+            [folder] if (folder / "recipe.yaml").exists() else sorted(p.parent for p in folder.glob("*/results.json"))
+        )
         finished = [place for place in places if (place / "results.json").exists()]
         if not finished:
             raise LimbeckError(f"{folder} holds no finished run; finish it with the command that started it")
@@ -103,10 +104,16 @@ def read_runs(folders: Iterable[Path]) -> list[FinishedRun]:
     return runs
 
 
+def unfinished(folders: Iterable[Path]) -> list[Path]:
+    """Return the runs inside these folders that `read_runs` leaves out."""
+    places = [path.parent for folder in folders for path in sorted(folder.glob("*/recipe.yaml"))]
+    return [place for place in places if not (place / "results.json").exists()]
+
+
 def _read_run(folder: Path) -> list[FinishedRun]:
-    recipe = dict(last_stage(yaml.safe_load((folder / "recipe.yaml").read_text())))
-    environment = json.loads((folder / "environment.json").read_text())
-    results = json.loads((folder / "results.json").read_text())
+    recipe = recipe_of(folder)
+    environment = files.read_json(folder / "environment.json")
+    results = files.read_json(folder / "results.json")
     return [
         FinishedRun(folder, student, recipe, environment, figures) for student, figures in results["students"].items()
     ]
@@ -132,39 +139,79 @@ def group(runs: Sequence[FinishedRun]) -> list[Group]:
     return groups
 
 
+def require(groups: Sequence[Group], which: Which) -> None:
+    """Check that every run has these weights.
+
+    Raises:
+        LimbeckError: one has no best weights.
+    """
+    for run in _members(*groups):
+        if which not in run.results:
+            raise LimbeckError(f"{run.folder} has no {which} weights: it was trained without a validation split")
+
+
 def _labels(runs: Sequence[FinishedRun]) -> list[str]:
     """Name each group by its method and by what else it has that not all groups have."""
     trees = [_described(run) for run in runs]
     keys = [key for key in dict.fromkeys(key for tree in trees for key in tree) if key != "method.name"]
-    differing = [key for key in keys if len({repr(tree[key]) for tree in trees if key in tree}) > 1]
+    differing = [key for key in keys if any(_differs(key, tree, trees) for tree in trees)]
+    short = [_last_word(key) for key in differing]
+    words = {key: word if short.count(word) == 1 else key for key, word in zip(differing, short, strict=True)}
     labels = []
     for tree in trees:
-        rest = [f"{key.rpartition('.')[0] if key.endswith('.name') else key}={tree[key]}" for key in differing if key in tree]
+        rest = [f"{words[key]}={_show(tree[key])}" for key in differing if key in tree and _differs(key, tree, trees)]
         labels.append(", ".join([tree["method.name"], *rest]))
     hashes = [run.environment["group"][:6] for run in runs]
-    return [f"{label} ({mark})" if labels.count(label) > 1 else label for label, mark in zip(labels, hashes, strict=True)]
+    return [
+        f"{label} ({mark})" if labels.count(label) > 1 else label for label, mark in zip(labels, hashes, strict=True)
+    ]
 
 
 def _described(run: FinishedRun) -> dict[str, Any]:
-    tree = {key: value for key, value in flat(run.recipe).items() if not key.startswith("teacher") and key != "seed"}
+    """Return the leaves of a recipe that may tell it from others: neither its teacher's place nor its seed."""
+    silent = {"seed", "data.workers", "training.checkpoint_steps"}
+    leaves = flat(run.recipe).items()
+    tree = {key: value for key, value in leaves if key not in silent and key.partition(".")[0] != "teacher"}
     if run.environment.get("teacher"):
         tree["teacher"] = run.environment["teacher"]
     return tree | ({} if run.student == "student" else {"student": run.student})
 
 
+def _differs(key: str, tree: Mapping[str, Any], trees: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether a field tells this tree from one whose owner, such as the method of a method's field, is the same."""
+    owner = "method.name" if key == "teacher" else f"{key.removesuffix('.name').rpartition('.')[0]}.name"
+    return any(other.get(key) != tree.get(key) for other in trees if other.get(owner) == tree.get(owner))
+
+
+def _last_word(key: str) -> str:
+    return key.removesuffix(".name").rpartition(".")[2]
+
+
+def _show(value: Any) -> str:
+    """Return a value as a label has it: of views, say, the names."""
+    if not isinstance(value, list):
+        return str(value)
+    return "+".join(str(item["name"]) if isinstance(item, Mapping) and "name" in item else str(item) for item in value)
+
+
 def paired(group: Group, first: Group, key: str, which: Which) -> Paired | None:
-    """Return the paired difference of a figure, or None with fewer than two common seeds."""
+    """Return the paired difference of a figure, or None with fewer than two common seeds or on other test sets."""
     from scipy import stats
 
     ours, theirs = group.values(key, which), first.values(key, which)
     seeds = sorted(ours.keys() & theirs.keys())
-    if len(seeds) < 2:
+    same_test = len({run.environment["content"].get("test data") for run in _members(group, first)}) == 1
+    if len(seeds) < 2 or not same_test:
         return None
     differences = np.array([ours[seed] - theirs[seed] for seed in seeds])
     spread = float(differences.std(ddof=1))
     half_width = float(stats.t.ppf(0.975, len(seeds) - 1)) * spread / math.sqrt(len(seeds))
     p = float(stats.ttest_1samp(differences, 0.0).pvalue) if spread > 0 else math.nan
     return Paired(float(differences.mean()), half_width, p, len(seeds))
+
+
+def _members(*groups: Group) -> list[FinishedRun]:
+    return [run for group in groups for run in group.runs.values()]
 
 
 def table(groups: Sequence[Group], which: Which) -> list[dict[str, str]]:
@@ -188,16 +235,17 @@ def mean_and_spread(values: Sequence[float], figure: Figure) -> str:
 
 
 def paired_table(groups: Sequence[Group], which: Which, keys: Sequence[str]) -> list[dict[str, str]]:
-    """Return a row per group after the first: mean difference to the first, 95 % interval and p, where seeds pair up."""
+    """Return a row per group after the first: mean difference to the first, 95 % interval and p, over common seeds."""
     rows = []
     for member in groups[1:]:
         row = {"against " + groups[0].label: member.label}
         for figure in (figure for figure in COLUMNS if figure.key in keys):
             found = paired(member, groups[0], figure.key, which)
             if found is not None:
+                row["pairs"] = str(found.pairs)
                 sign = "+" if found.mean > 0 else ""
-                p = "no spread" if math.isnan(found.p) else f"p {found.p:.3f}"
-                row[figure.name] = f"{sign}{figure.show(found.mean)} ± {figure.show(found.half_width)} ({p}, {found.pairs} pairs)"
+                p = "no spread" if math.isnan(found.p) else f"p {found.p:.3f}" if found.p >= 0.001 else "p < 0.001"
+                row[figure.name] = f"{sign}{figure.show(found.mean)} ± {figure.show(found.half_width)}, {p}"
         if len(row) > 1:
             rows.append(row)
     return rows

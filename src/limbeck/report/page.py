@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from numpy.typing import NDArray
 
 from limbeck import files
+from limbeck.errors import LimbeckError
 from limbeck.metrics import confidences, reliability, risk_coverage
 from limbeck.report.compare import FinishedRun, Group, Which, paired_table, table
 from limbeck.report.text import TESTED, TESTS
@@ -60,7 +62,9 @@ def _plain(label: str) -> str:
 def _reliability(groups: Sequence[Group], which: Which) -> go.Figure:
     """Draw accuracy against confidence, over the predictions of all seeds together."""
     drawing = go.Figure(layout={"title": "Reliability: how right when how sure (all seeds together)"})
-    drawing.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="perfectly calibrated", line={"color": "#999999", "dash": "dot"})
+    drawing.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name="perfectly calibrated", line={"color": "#999999", "dash": "dot"}
+    )
     for i, group in enumerate(groups):
         probabilities, labels = zip(*(_predictions(run, which) for run in group.runs.values()), strict=True)
         bins = reliability(np.concatenate(probabilities), np.concatenate(labels))
@@ -84,7 +88,11 @@ def _risk_coverage(groups: Sequence[Group], which: Which) -> go.Figure:
             coverage, risk = risk_coverage(*confidences(*_predictions(run, which)))
             curves.append(np.interp(np.linspace(0.01, 1, 200), coverage, risk))
         drawing.add_scatter(
-            x=np.linspace(0.01, 1, 200), y=100 * np.mean(curves, axis=0), mode="lines", name=_plain(group.label), line=_line(i)
+            x=np.linspace(0.01, 1, 200),
+            y=100 * np.mean(curves, axis=0),
+            mode="lines",
+            name=_plain(group.label),
+            line=_line(i),
         )
     drawing.update_xaxes(title="coverage: share of the test set that is answered")
     drawing.update_yaxes(title="error %", rangemode="tozero")
@@ -111,9 +119,13 @@ def _learning_curves(groups: Sequence[Group]) -> go.Figure:
 
 def _predictions(run: FinishedRun, which: Which) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return a run's test probabilities [N, K] and labels [N]."""
-    with np.load(run.folder / f"predictions{run.student.removeprefix('student')}.npz") as arrays:
-        logits = arrays["best_logits" if which == "best" else "logits"].astype(np.float64)
-        labels = arrays["labels"]
+    path = run.folder / f"predictions{run.student.removeprefix('student')}.npz"
+    try:
+        with np.load(path) as arrays:
+            logits = arrays["best_logits" if which == "best" else "logits"].astype(np.float64)
+            labels = arrays["labels"]
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise LimbeckError(f"{path} is missing or damaged; remove its folder and train again") from error
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True), labels
 

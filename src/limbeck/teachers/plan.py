@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,9 @@ import torch
 
 from limbeck.core.cohort import Peers
 from limbeck.core.config import Index, Named, configurable, fields_of
-from limbeck.errors import LimbeckError
 from limbeck.core.objective import TargetWriter
 from limbeck.data.load import Data, Splits
+from limbeck.errors import LimbeckError
 from limbeck.models import build_model, check_model
 from limbeck.targets import METHODS, CrossEntropy
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
@@ -62,7 +63,8 @@ class Plan:
     """Stages by name, in order; a stage may be taught by an earlier one, and the last one is the student.
 
     Raises:
-        LimbeckError: a stage is taught by one that does not come before it.
+        LimbeckError: a stage's name cannot name a folder; a stage is taught by one that does not come before it, or has
+            another precision than the last.
     """
 
     stages: dict[str, Stage]
@@ -70,9 +72,16 @@ class Plan:
     def __post_init__(self) -> None:
         seen: list[str] = []
         for name, stage in self.stages.items():
+            if not re.fullmatch(r"[\w-]+", name):
+                raise LimbeckError(f"stage {name!r}: a stage's name has letters, digits, - and _ only")
             taught_by = None if stage.teacher is None else stage.teacher.stage
             if taught_by is not None and taught_by not in seen:
                 raise LimbeckError(f"stage {name!r} is taught by {taught_by!r}, which does not come before it")
+            if stage.training.precision != self.student.training.precision:
+                raise LimbeckError(
+                    f"stage {name!r} has precision {stage.training.precision}, the last one "
+                    f"{self.student.training.precision}: all stages of a recipe train in one"
+                )
             seen.append(name)
 
     @property

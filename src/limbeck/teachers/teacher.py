@@ -5,21 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-import yaml
 from pydantic import BeforeValidator, PlainSerializer
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from limbeck import files
 from limbeck.core.batch import Output
 from limbeck.core.config import configurable
 from limbeck.errors import LimbeckError
-from limbeck.models import ModelSpec, build_model
-from limbeck.plain import last_stage
+from limbeck.models import ModelSpec, build_model, check_model
+from limbeck.plain import recipe_of
 from limbeck.train.run import Origin
 
 
@@ -75,8 +76,13 @@ class TeacherChoice:
         given = [name for name in ("stage", "run", "weights") if getattr(self, name) is not None]
         if len(given) > 1 or (not given and self.model is None):
             raise ValueError("a teacher is exactly one of: stage, run, weights, or a pretrained model alone")
-        if self.model is not None and given in (["stage"], ["run"]):
-            raise ValueError(f"a teacher's {given[0]} knows its own model; leave 'model' out")
+        if given in (["stage"], ["run"]):
+            if self.model is not None:
+                raise ValueError(f"a teacher's {given[0]} knows its own model; leave 'model' out")
+        elif self.which == "best":
+            raise ValueError("only a teacher's stage or run has best weights; leave 'which' out")
+        if self.model is not None:
+            check_model(self.model)
 
 
 class Teacher:
@@ -116,7 +122,7 @@ class Teacher:
         _same_classes(self.name, self.inputs.classes, data.classes)
         if self.inputs.channels != data.channels:
             raise LimbeckError(
-                f"{self.name} reads {self.inputs.channels}-channel images, the student's data have {data.channels}"
+                f"{self.name} reads {self.inputs.channels}-channel images, the data have {data.channels}"
             )
         if (self.inputs.mean, self.inputs.std) != (data.mean, data.std):
             mean, std, own_mean, own_std = (
@@ -145,8 +151,8 @@ def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
     if choice.run is None:
         named = choice.weights or (choice.model.name if choice.model else teacher.name)
         return Origin(Path(named).name, teacher.fingerprint())
-    environment = json.loads((Path(choice.run) / "environment.json").read_text())
-    recipe = last_stage(yaml.safe_load((Path(choice.run) / "recipe.yaml").read_text()))
+    environment = files.read_json(Path(choice.run) / "environment.json")
+    recipe = recipe_of(Path(choice.run))
     label = f"{recipe['model']['name']} by {recipe['method']['name']}, {choice.which}"
     return Origin(label, f"{environment['group']} {choice.which}")
 
@@ -161,7 +167,9 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
         file = "student.safetensors" if choice.which == "last" else "student-best.safetensors"
         path = Path(choice.run) / file
         if not path.exists():
-            raise LimbeckError(f"the teacher's run {choice.run} has no {file}: it is not there or not finished")
+            finished = (Path(choice.run) / "results.json").exists()
+            reason = "it was trained without a validation split" if finished else "it is no run, or not a finished one"
+            raise LimbeckError(f"{choice.run} has no {file}: {reason}")
         return _from_file(path, None, data)
     if choice.weights is not None:
         return _from_file(Path(choice.weights), choice.model, data)
@@ -169,20 +177,20 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
     if not choice.model.name.startswith(("timm:", "torchvision:")) or not choice.model.options.get("pretrained"):
         raise LimbeckError(
             f"the teacher {choice.model.name!r} would be untrained: give run, weights, or a timm: or torchvision: "
-            "model with options: {pretrained: true}"
+            "model with pretrained: true"
         )
     return Teacher(build_model(choice.model, len(data.classes), data.channels), name=f"teacher {choice.model.name}")
 
 
 def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
     if not path.exists():
-        raise LimbeckError(f"the teacher's weights {path} do not exist")
+        raise LimbeckError(f"there is no weights file {path}")
     weights, metadata = read_weights(path)
     inputs = None
     if "limbeck" in metadata:
         known = json.loads(metadata["limbeck"])
         inputs = Inputs(tuple(known["classes"]), known["channels"], tuple(known["mean"]), tuple(known["std"]))
-        _same_classes(f"teacher {path}", inputs.classes, data.classes)
+        _same_classes(f"the network in {path}", inputs.classes, data.classes)
         if model is None and known["model"] is not None:
             model = _read_model(known["model"])
     if model is None:
@@ -190,8 +198,12 @@ def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
     channels = data.channels if inputs is None else inputs.channels
     plain = ModelSpec(model.name, {key: value for key, value in model.options.items() if key != "pretrained"})
     net = build_model(plain, len(data.classes), channels)
-    load_weights(net, weights, f"teacher {path}")
-    return Teacher(net, inputs, f"teacher {path}")
+    load_weights(net, weights, str(path))
+    return Teacher(net, inputs, f"the network in {path}")
+
+
+# What torch's unpickler has been seen to raise on bytes that are no pickle, or half of one
+_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError)
 
 
 def read_weights(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
@@ -207,17 +219,22 @@ def read_weights(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
         except (SafetensorError, OSError) as error:
             raise LimbeckError(f"{path} is not a sound safetensors file ({error}); copy or write it again") from error
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise LimbeckError(
-            f"{path} holds Python objects beside tensors and is not opened: save the state_dict alone, or as safetensors"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about the format of what it then refuses
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except _BROKEN as error:
+        if "GLOBAL" in str(error):
+            raise LimbeckError(
+                f"{path} holds Python objects beside tensors and is not opened: save the state_dict alone, or as "
+                "safetensors"
+            ) from error
         raise LimbeckError(f"{path} is not a sound torch file; copy or write it again") from error
     for key in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    ):
         raise LimbeckError(f"{path} does not hold a state_dict (names with tensors)")
     return {key.removeprefix("module."): tensor for key, tensor in found.items()}, {}
 
@@ -235,7 +252,7 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], name: str) -> No
     problem = ""
     if missing or unknown:
         first = f"{missing[0]!r} is missing" if missing else f"{unknown[0]!r} is unknown"
-        problem = f"{len(missing)} tensors missing and {len(unknown)} unknown, for one {first}"
+        problem = f"{first} ({len(missing)} missing, {len(unknown)} unknown in all)"
     elif shapes:
         key = min(shapes)
         problem = f"{key!r} is {list(weights[key].shape)} in the file, {list(own[key].shape)} in the network"
@@ -248,8 +265,8 @@ def _same_classes(name: str, theirs: Sequence[str], ours: Sequence[str]) -> None
     if tuple(theirs) == tuple(ours):
         return
     if len(theirs) != len(ours):
-        raise LimbeckError(f"{name} knows {len(theirs)} classes, the student's data have {len(ours)}")
+        raise LimbeckError(f"{name} knows {len(theirs)} classes, the data have {len(ours)}")
     if set(theirs) == set(ours):
-        raise LimbeckError(f"{name} has the student's classes in another order: its logits would teach the wrong names")
+        raise LimbeckError(f"{name} has the data's classes in another order: its answers would go by the wrong names")
     first = next((a, b) for a, b in zip(theirs, ours, strict=True) if a != b)
-    raise LimbeckError(f"{name} knows other classes than the student's data: {first[0]!r} where they have {first[1]!r}")
+    raise LimbeckError(f"{name} knows other classes than the data: {first[0]!r} where they have {first[1]!r}")

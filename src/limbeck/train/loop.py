@@ -99,6 +99,11 @@ def fit(
     Raises:
         NonFiniteLossError: a loss term became NaN or infinite; the checkpoint before it is kept.
     """
+    if training.channels_last:
+        objective.cohort.to(memory_format=torch.channels_last)
+    if training.compile:
+        for student in objective.cohort.students:
+            student.compile()
     model, stepper = runtime.setup(objective, optimiser.build(objective.cohort.parameters()))
     state = State(objective, stepper, runtime, training.ema)
     checkpoints = Checkpoints(folder / "checkpoints", display.say)

@@ -140,11 +140,6 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
                 student.load_state_dict(safetensors.load_file(folder / f"{name}.safetensors"))
             finished: dict[str, Any] = json.loads(results.read_text())
             return finished
-        if job.training.channels_last:
-            job.cohort.to(memory_format=torch.channels_last)
-        if job.training.compile:
-            for student in job.cohort.students:
-                student.compile()
         _check_outputs(job, runtime)
         objective = Objective(job.cohort, job.writer, Classification(), job.teacher, job.splits.train.id_space)
         started = time.monotonic()

@@ -27,7 +27,7 @@ class Runtime:
         precision: of the forward and backward pass.
 
     Raises:
-        LimbeckError: the accelerator is not there.
+        LimbeckError: the accelerator is not there, or cannot compute in that precision.
     """
 
     def __init__(
@@ -39,6 +39,9 @@ class Runtime:
     ) -> None:
         from lightning_fabric import Fabric
 
+        on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+        if on_cpu and precision == "16-mixed":
+            raise LimbeckError("16-mixed needs a GPU: set training.precision to bf16-mixed or 32-true on a CPU")
         local = devices or int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         machines = nodes or int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         strategy = "ddp" if local * machines > 1 else "auto"

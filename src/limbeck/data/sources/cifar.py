@@ -11,9 +11,9 @@ import torch
 from torchvision import datasets
 
 from limbeck.core.config import configurable
-from limbeck.errors import LimbeckError
 from limbeck.data.raw import RawImages, RawSplits
 from limbeck.data.views import Flip, PadCrop, View
+from limbeck.errors import LimbeckError
 
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
@@ -94,9 +94,7 @@ def _binary(files: Sequence[Path], labels: int) -> RawImages:
     parts = []
     for file in files:
         if not file.is_file():
-            raise LimbeckError(
-                f"{file}: no such file: unpack the official binary version of the data set there"
-            )
+            raise LimbeckError(f"{file}: no such file: unpack the official binary version of the data set there")
         content = np.fromfile(file, dtype=np.uint8)
         if not len(content) or len(content) % size:
             raise LimbeckError(
@@ -115,9 +113,7 @@ def _names(file: Path, classes: int) -> tuple[str, ...]:
         return tuple(map(str, range(classes)))
     names = tuple(file.read_text(encoding="utf-8").split())
     if len(names) != classes:
-        raise LimbeckError(
-            f"{file}: {len(names)} class names instead of {classes}: get it again, or remove it"
-        )
+        raise LimbeckError(f"{file}: {len(names)} class names instead of {classes}: get it again, or remove it")
     return names
 
 

@@ -53,9 +53,7 @@ def listing(folder: Path) -> Listing:
             )
         files += images
         labels += [label] * len(images)
-    return Listing(
-        classes, [str(file) for file in files], np.array(labels, np.int64), _identity(files, folder)
-    )
+    return Listing(classes, [str(file) for file in files], np.array(labels, np.int64), _identity(files, folder))
 
 
 def same_classes(train: Path, ours: tuple[str, ...], test: Path, theirs: tuple[str, ...]) -> None:
@@ -66,9 +64,7 @@ def same_classes(train: Path, ours: tuple[str, ...], test: Path, theirs: tuple[s
     """
     for name in sorted(set(ours) ^ set(theirs)):
         has, lacks = (train, test) if name in ours else (test, train)
-        raise LimbeckError(
-            f"class {name!r} is in {has} but not in {lacks}: both must have the same class folders"
-        )
+        raise LimbeckError(f"class {name!r} is in {has} but not in {lacks}: both must have the same class folders")
 
 
 def _identity(files: list[Path], folder: Path) -> list[str]:

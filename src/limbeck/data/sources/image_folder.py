@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from limbeck.core.config import Count, configurable
-from limbeck.errors import LimbeckError
 from limbeck.data.raw import RawFiles, RawSplits
 from limbeck.data.resampling import RandomResizedCrop
 from limbeck.data.sources.folders import listing, same_classes
 from limbeck.data.views import Flip, View
+from limbeck.errors import LimbeckError
 
 
 @configurable
@@ -48,9 +48,7 @@ class ImageFolder:
         train = listing(root / "train")
         place = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
         if place is None:
-            raise LimbeckError(
-                f"{root} has neither a folder test nor val: put the test images in {root / 'test'}"
-            )
+            raise LimbeckError(f"{root} has neither a folder test nor val: put the test images in {root / 'test'}")
         test = listing(place)
         same_classes(root / "train", train.classes, place, test.classes)
         raw = [RawFiles(part.paths, part.labels, part.identity, self.size) for part in (train, test)]

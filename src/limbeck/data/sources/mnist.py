@@ -9,9 +9,9 @@ import numpy as np
 from torchvision import datasets
 
 from limbeck.core.config import configurable
-from limbeck.errors import LimbeckError
 from limbeck.data.raw import RawImages, RawSplits
 from limbeck.data.views import Flip, PadCrop, View
+from limbeck.errors import LimbeckError
 
 
 @configurable
@@ -80,9 +80,7 @@ def _read(kind: type[datasets.MNIST], root: str | Path, *, train: bool) -> tuple
         found = kind(root, train=train, download=False)
     # torchvision checks the files by assertions and by whatever a short one makes torch raise.
     except (RuntimeError, ValueError, AssertionError, OSError) as error:
-        state = (
-            "its files are broken" if folder.is_dir() and any(folder.iterdir()) else "there is nothing there"
-        )
+        state = "its files are broken" if folder.is_dir() and any(folder.iterdir()) else "there is nothing there"
         raise LimbeckError(
             f"{folder}: can't read {kind.__name__}, {state}: "
             "put its four official idx files there, unpacked, or set root"

@@ -14,11 +14,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from limbeck.core.config import configurable
-from limbeck.errors import LimbeckError
 from limbeck.data.raw import RawImages, RawSplits
 from limbeck.data.readers import decode
 from limbeck.data.sources.folders import Listing, listing, same_classes
 from limbeck.data.views import Flip, PadCrop, View
+from limbeck.errors import LimbeckError
 
 _SIZE = 64
 
@@ -72,9 +72,7 @@ def _annotated(annotations: Path, classes: tuple[str, ...]) -> Listing:
     for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2:
-            raise LimbeckError(
-                f"{annotations}: line {number} has no file and class between tabs: get it again"
-            )
+            raise LimbeckError(f"{annotations}: line {number} has no file and class between tabs: get it again")
         if fields[1] not in labels:
             raise LimbeckError(
                 f"{annotations}: line {number} has class {fields[1]!r}, which train has not: "
@@ -82,9 +80,7 @@ def _annotated(annotations: Path, classes: tuple[str, ...]) -> Listing:
             )
         found.append((labels[fields[1]], str(annotations.parent / "images" / fields[0])))
     found.sort()
-    return Listing(
-        classes, [path for _, path in found], np.array([label for label, _ in found], np.int64), []
-    )
+    return Listing(classes, [path for _, path in found], np.array([label for label, _ in found], np.int64), [])
 
 
 def _decoded(paths: Sequence[str]) -> UInt8[Tensor, "count 3 64 64"]:
@@ -96,7 +92,5 @@ def _decoded(paths: Sequence[str]) -> UInt8[Tensor, "count 3 64 64"]:
 def _image(path: str) -> UInt8[Tensor, "3 64 64"]:
     image = decode(path)
     if image.shape != (3, _SIZE, _SIZE):
-        raise LimbeckError(
-            f"{path} has {image.shape[2]}x{image.shape[1]} pixels instead of 64x64: use image_folder"
-        )
+        raise LimbeckError(f"{path} has {image.shape[2]}x{image.shape[1]} pixels instead of 64x64: use image_folder")
     return image
