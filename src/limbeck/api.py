@@ -26,12 +26,14 @@ from limbeck.errors import LimbeckError
 from limbeck.recipes.explain import explain
 from limbeck.targets import METHODS
 from limbeck.tasks.classification import Predictions
-from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, fingerprint, load_teacher, origin
+from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, origin
+from limbeck.teachers.weights import fingerprint
+from limbeck.train.job import Job, Origin
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice
 from limbeck.train.progress import Display
 from limbeck.train.rates import RATES, Cosine, Rate
-from limbeck.train.run import Job, Origin, run
+from limbeck.train.run import run
 from limbeck.train.runtime import Runtime
 
 
@@ -97,8 +99,8 @@ def distil(
         optimiser: SGD with learning rate 0.1 by default; a name, a mapping or an object.
         schedule: of the learning rate, a cosine by default; a name, a mapping or an object.
         training: more fields of `limbeck.train.loop.Training`, such as {"clip": 1.0, "ema": 0.99}.
-        validation: how much of `train` is held out to choose the best epoch (a share, a count, 0 for none), or a data set
-            of its own. What is held out passes through `train`'s own transforms.
+        validation: how much of `train` is held out to choose the best epoch (a share, a count, 0 for none), or a data
+            set of its own. What is held out passes through `train`'s own transforms.
         seed: of order, views and dropout.
         workers: processes that read the data.
         folder: where to keep the run; a run there is continued. Without it nothing is kept.
@@ -108,7 +110,8 @@ def distil(
     Raises:
         LimbeckError: an argument or the data are not what they should be; the message says what to do.
     """
-    choices = _choices(method, optimiser, schedule, {"epochs": epochs, "batch_size": batch_size, **(training or {})}, seed)
+    settings = {"epochs": epochs, "batch_size": batch_size, **(training or {})}
+    choices = _choices(method, optimiser, schedule, settings, seed)
     runtime = Runtime(accelerator, precision=choices.training.precision)
     splits = _splits(train, test, validation, workers, seed, runtime.device)
     taught, by = _teacher(teacher, choices.method, splits, runtime.device)
@@ -147,7 +150,12 @@ def _choices(method: Any, optimiser: Any, schedule: Any, training: Mapping[str, 
 
 
 def _splits(
-    train: MapDataset, test: MapDataset, validation: float | int | MapDataset, workers: int, seed: int, device: torch.device
+    train: MapDataset,
+    test: MapDataset,
+    validation: float | int | MapDataset,
+    workers: int,
+    seed: int,
+    device: torch.device,
 ) -> Splits:
     """Give the user's data sets ids, and hold a validation split out of the training set."""
     if not isinstance(validation, int | float):

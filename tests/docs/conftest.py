@@ -45,7 +45,7 @@ class Page:
 
     def execute(self) -> None:
         for block in blocks(self.path.read_text()):
-            where = f"{self.path.relative_to(ROOT)}, line {block.line}"
+            where = f"{self.path.name}, line {block.line}"
             if block.language == "python":
                 self.python(block)
             elif block.language == "yaml":

@@ -16,6 +16,31 @@ def test_what_a_page_shows_works(path, execute):
     execute(path)
 
 
+BROKEN = {
+    "python": ("import limbeck\nlimbeck.distill", "no attribute 'distill'"),
+    "python that warns": ("import warnings\nwarnings.warn('old')", "old"),
+    "console": ("$ limbeck list recipe", "'recipe' is not one of"),
+    "console of make": ("$ make dem", "no such target"),
+    "console with an unknown option": ("$ limbeck compare runs/a --html page.html", "No such option"),
+    "console with an unknown recipe": ("$ limbeck train fashion_mnist/pskdd", "did you mean 'fashion_mnist/pskd'"),
+    "console with a wrong override": ("$ limbeck train fashion_mnist/pskd method.alpha=2", "method.alpha"),
+    "console of two processes": ("$ torchrun -m limbeck train digits/pskd training.epoch=2", "did you mean 'epochs'"),
+    "console without its run": ("$ limbeck evaluate runs/never-trained", "is no run folder"),
+    "yaml": ("optimiser: {name: sgd, lrr: 0.1}", "unknown key 'lrr'"),
+    "yaml of a file": ("# mine.yaml\nmethod: pskd", "data is missing"),
+    "toml": ("a = 1", "say what to do with a block of 'toml'"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_page_that_shows_what_does_not_work_fails(kind, execute, tmp_path):
+    text, reason = BROKEN[kind]
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n```{kind.split()[0]}\n{text}\n```\n")
+    with pytest.raises(Exception, match=reason):
+        execute(page)
+
+
 def test_generated_parts_are_what_would_be_generated(generate):
     stale = [str(path.relative_to(ROOT)) for path, text in generate.pages().items() if path.read_text() != text]
     assert not stale, "run `make docs` and commit what it writes"

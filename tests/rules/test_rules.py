@@ -13,8 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A folder (or a module on top) may import those on earlier lines, and itself.
 LAYERS = [
-    {"errors", "plain"},
-    {"files"},
+    {"errors"},
+    {"plain", "files"},
     {"core"},
     {"metrics", "memory", "models", "data"},
     {"targets", "tasks"},

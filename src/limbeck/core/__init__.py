@@ -7,7 +7,6 @@ from limbeck.core.batch import Output as Output
 from limbeck.core.batch import Units as Units
 from limbeck.core.cohort import Cohort as Cohort
 from limbeck.core.cohort import Peers as Peers
-from limbeck.errors import LimbeckError as LimbeckError
 from limbeck.core.imitation import Losses as Losses
 from limbeck.core.imitation import Target as Target
 from limbeck.core.imitation import imitation as imitation
@@ -23,3 +22,4 @@ from limbeck.core.schedules import Linear as Linear
 from limbeck.core.schedules import RampUp as RampUp
 from limbeck.core.schedules import Until as Until
 from limbeck.core.taps import Tapped as Tapped
+from limbeck.errors import LimbeckError as LimbeckError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jaxtyping import Float, Int
@@ -43,7 +44,7 @@ class Output(NamedTuple):
     """What a network answered: its logits, and the inner representations that were asked for by name."""
 
     logits: Float[Tensor, "*batch classes"]
-    taps: Mapping[str, Tensor] = {}
+    taps: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Units(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from limbeck.core.batch import Batch, Clock, Output, Units
 from limbeck.core.cohort import Cohort
-from limbeck.errors import LimbeckError
 from limbeck.core.imitation import Target, imitation
+from limbeck.errors import LimbeckError
 
 
 @runtime_checkable
@@ -63,7 +64,7 @@ class Step(NamedTuple):
     students: list[Units]
     teacher: list[Units] | None
     loss: Float[Tensor, ""] | None = None
-    parts: dict[str, Float[Tensor, ""]] = {}
+    parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
     @property
     def units(self) -> int:

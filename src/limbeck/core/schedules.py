@@ -45,7 +45,7 @@ class Linear:
 
 @configurable
 class RampUp:
-    """Sigmoid-shaped ramp-up: `value` · exp(-5 (1 - epoch / epochs)²) up to `epochs`, then `value` (ONE, NeurIPS 2018)."""
+    """Sigmoid-shaped ramp-up: `value` · exp(-5 (1 - epoch / epochs)²) to `epochs`, then `value` (ONE, NeurIPS 2018)."""
 
     value: NonNegative
     epochs: Count

@@ -23,7 +23,7 @@ class Tapped(nn.Module):
         paths: the dotted module paths.
 
     Raises:
-        LimbeckError: there is no module of that path, or it did not run, put out no tensor, or was overwritten in place.
+        LimbeckError: no module has that path, or it did not run, put out no tensor, or was overwritten in place.
     """
 
     def __init__(self, net: nn.Module, paths: Sequence[str]) -> None:

@@ -33,10 +33,10 @@ from torch.nn import functional
 
 from limbeck.core.batch import Units
 from limbeck.core.config import Fraction, configurable
-from limbeck.errors import LimbeckError
 from limbeck.core.imitation import Target
 from limbeck.core.objective import Needs, Step, TargetWriter
 from limbeck.core.schedules import Linear, at
+from limbeck.errors import LimbeckError
 from limbeck.memory.bank import PredictionBank
 
 

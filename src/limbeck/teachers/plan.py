@@ -18,11 +18,12 @@ from limbeck.errors import LimbeckError
 from limbeck.models import build_model, check_model
 from limbeck.targets import METHODS, CrossEntropy
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
+from limbeck.train.job import Job
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice
 from limbeck.train.progress import Display
 from limbeck.train.rates import RATES, Cosine, Rate
-from limbeck.train.run import Job, run
+from limbeck.train.run import run
 from limbeck.train.runtime import Runtime
 
 

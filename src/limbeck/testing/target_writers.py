@@ -1,8 +1,8 @@
 """What every target writer must do. Runs under pytest, needs nothing else.
 
-    class TestMyWriter(TargetWriterSuite):
-        def make(self):
-            return MyWriter(alpha=0.5)
+class TestMyWriter(TargetWriterSuite):
+def make(self):
+return MyWriter(alpha=0.5)
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Display:
         now = time.monotonic()
         if not self.live and (now - self._spoken > SECONDS_BETWEEN_LINES or epoch == self._epochs):
             left = (now - self._started) / (epoch - self._first) * (self._epochs - epoch)
-            self.say(f"{self._name}: epoch {epoch}/{self._epochs}  {note}" + (f"  about {left:.0f} s left" if left else ""))
+            rest = f"  about {left:.0f} s left" if left else ""
+            self.say(f"{self._name}: epoch {epoch}/{self._epochs}  {note}{rest}")
             self._spoken = now
 
     def end(self) -> None:

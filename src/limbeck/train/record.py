@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from limbeck import files
-from limbeck.errors import NonFiniteLossError
 from limbeck.core.objective import Step
+from limbeck.errors import NonFiniteLossError
 from limbeck.train.runtime import Runtime
 
 NEVER = 2**62

@@ -3,137 +3,42 @@
 from __future__ import annotations
 
 import copy
-import fcntl
-import hashlib
 import io
 import json
-import platform
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from limbeck import files
-from limbeck.core.cohort import Cohort, Peers
+from limbeck.core.cohort import Peers
+from limbeck.core.objective import Objective
 from limbeck.errors import LimbeckError
-from limbeck.core.objective import Objective, TargetWriter, Teacher
-from limbeck.data.load import Splits
 from limbeck.metrics import fit_temperature, summary
-from limbeck.plain import flat, last_stage
 from limbeck.tasks.classification import Classification, Predictions
-from limbeck.train.loop import Training, fit, predictions
-from limbeck.train.optimisers import OptimiserChoice
+from limbeck.train.folder import claim, held
+from limbeck.train.job import Job, students
+from limbeck.train.loop import fit, predictions
 from limbeck.train.progress import Display
-from limbeck.train.rates import Rate
 from limbeck.train.runtime import Runtime
 from limbeck.train.state import State
-
-EFFECTLESS = {
-    "data.source.root",
-    "data.workers",
-    "teacher.run",
-    "teacher.stage",
-    "teacher.weights",
-    "training.checkpoint_steps",
-}
-LIBRARIES = ("limbeck", "torch", "torchvision", "lightning-fabric", "numpy")
-
-
-class Origin(NamedTuple):
-    """Where a teacher comes from.
-
-    Attributes:
-        label: how tables call it.
-        group: what it has in common with the same teacher trained from another seed.
-    """
-
-    label: str
-    group: str
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a run is made of.
-
-    Attributes:
-        name: what progress calls it.
-        cohort: the networks to train.
-        writer: who writes their targets.
-        teacher: who else answers, already on the device, or None.
-        splits: the data.
-        optimiser: which, with its hyper-parameters.
-        rate: the learning-rate schedule.
-        training: how long and how.
-        seed: of order, views and dropout; the networks were made with it as well.
-        recipe: plain values that, together with data and teacher, say what the result is.
-        written: what recipe.yaml shows: the recipe, with the stages before it.
-        content: what else the result depends on (fingerprints), by name.
-        model: how to build each student again, written into its weights file; None for a network of the user's own.
-        taught_by: where the teacher comes from.
-    """
-
-    name: str
-    cohort: Cohort
-    writer: TargetWriter
-    teacher: Teacher | None
-    splits: Splits
-    optimiser: OptimiserChoice
-    rate: Rate
-    training: Training
-    seed: int
-    recipe: dict[str, Any]
-    written: dict[str, Any]
-    content: dict[str, str]
-    model: dict[str, Any] | None
-    taught_by: Origin | None = None
-
-    @property
-    def identity(self) -> str:
-        """The SHA-256 of what the result depends on: equal identity, equal result on the same machine."""
-        return _digest([effective(self.recipe), self.content])
-
-    @property
-    def group(self) -> str:
-        """The SHA-256 of what runs have in common that differ in their seed (and their teacher's) only."""
-        recipe = {key: value for key, value in effective(self.recipe).items() if key != "seed"}
-        content = self.content | ({} if self.taught_by is None else {"teacher": self.taught_by.group})
-        return _digest([recipe, content])
-
-
-def effective(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the leaves of a recipe that change a result: neither where data lie, nor how a teacher was found."""
-    return {key: value for key, value in flat(recipe).items() if key not in EFFECTLESS}
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def students(cohort: Cohort) -> list[str]:
-    """Return the students' names: files and results are called by them."""
-    count = len(cohort.students)
-    return ["student"] if count == 1 else [f"student-{i}" for i in range(count)]
 
 
 def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str, Any]:
     """Train the job into `folder`, from where it stopped, and return the content of its results.json.
 
-    A finished run is not trained again. After it, `job.cohort` holds the last weights (averaged, where averaging is on).
+    A finished run is not trained again. Afterwards `job.cohort` holds the last weights (averaged ones, if they are kept).
 
     Raises:
         LimbeckError: the folder holds another recipe's run, or another process is writing it.
     """
-    with _held(folder, runtime):
-        _claim(job, folder, runtime)
+    with held(folder, runtime):
+        claim(job, folder, runtime)
         results = folder / "results.json"
         if results.exists():
             for name, student in zip(students(job.cohort), job.cohort.students, strict=True):
@@ -182,7 +87,9 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
     validation = job.splits.validation
     held_out = [] if validation is None else predictions(state.cohort, validation, runtime)
     last = predictions(state.cohort, job.splits.test, runtime)
-    best_students = [_with(student, best["weights"]) for student, best in zip(state.cohort.students, state.best, strict=False)]
+    # without a validation split there is no best
+    pairs = zip(state.cohort.students, state.best, strict=False)
+    best_students = [_with(student, kept["weights"]) for student, kept in pairs]
     best = predictions(Peers(best_students), job.splits.test, runtime) if best_students else []
     best_held_out = predictions(Peers(best_students), validation, runtime) if best_students and validation else []
 
@@ -237,63 +144,3 @@ def _write_weights(path: Path, weights: Mapping[str, Tensor], job: Job) -> None:
     }
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}
     files.write(path, safetensors.save(tensors, {"limbeck": json.dumps(about)}))
-
-
-def _claim(job: Job, folder: Path, runtime: Runtime) -> None:
-    """Write recipe.yaml and environment.json into a new folder; refuse one that holds another recipe's run."""
-    environment = folder / "environment.json"
-    if environment.exists():
-        known = json.loads(environment.read_text())
-        if known["identity"] != job.identity:
-            old = last_stage(yaml.safe_load((folder / "recipe.yaml").read_text()))
-            raise LimbeckError(
-                f"{folder} holds another run ({_difference(old, known['content'], job)}): choose another folder, or "
-                "remove this one"
-            )
-    elif runtime.first:
-        files.write(folder / "recipe.yaml", yaml.safe_dump(job.written, sort_keys=False, allow_unicode=True))
-        files.write(environment, json.dumps(_environment(job, runtime), indent=2) + "\n")
-    runtime.barrier()
-
-
-def _difference(old: Mapping[str, Any], old_content: dict[str, str], job: Job) -> str:
-    before, now = effective(old) | old_content, effective(job.recipe) | job.content
-    for key in [*before, *now]:
-        if before.get(key) != now.get(key):
-            if key in job.content or key in old_content:
-                return f"other {key}"
-            return f"{key} is {before.get(key)} there and {now.get(key)} here"
-    return "made by another version"
-
-
-def _environment(job: Job, runtime: Runtime) -> dict[str, Any]:
-    device = runtime.device
-    return {
-        "identity": job.identity,
-        "group": job.group,
-        "teacher": None if job.taught_by is None else job.taught_by.label,
-        "content": job.content,
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-        "threads": torch.get_num_threads(),
-        "processes": runtime.world,
-    }
-
-
-@contextmanager
-def _held(folder: Path, runtime: Runtime) -> Iterator[None]:
-    """Hold the folder against a second run; the kernel lets go of it when the process dies, however it dies."""
-    if not runtime.first:
-        yield
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise LimbeckError(f"cannot write into {folder}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LimbeckError(f"another process is writing {folder}; wait for it or choose another folder") from error
-        yield

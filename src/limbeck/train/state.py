@@ -69,6 +69,7 @@ class State:
             if len(self.best) <= i:
                 self.best.append({"error": float("inf"), "nll": float("inf")})
             if (error, loss) < (self.best[i]["error"], self.best[i]["nll"]):
-                weights = {key: value.detach().cpu().clone() for key, value in self.cohort.students[i].state_dict().items()}
-                self.best[i] = {"error": error, "nll": loss, "epoch": self.epoch, "weights": weights}
+                weights = self.cohort.students[i].state_dict().items()
+                kept = {key: value.detach().cpu().clone() for key, value in weights}
+                self.best[i] = {"error": error, "nll": loss, "epoch": self.epoch, "weights": kept}
         return scores

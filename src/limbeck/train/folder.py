@@ -1,0 +1,83 @@
+"""A run's folder: held by one process, claimed by one recipe, with the environment written beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from limbeck import files
+from limbeck.errors import LimbeckError
+from limbeck.plain import last_stage
+from limbeck.train.job import Job, effective
+from limbeck.train.runtime import Runtime
+
+LIBRARIES = ("limbeck", "torch", "torchvision", "lightning-fabric", "numpy")
+
+
+def claim(job: Job, folder: Path, runtime: Runtime) -> None:
+    """Write recipe.yaml and environment.json into a new folder; refuse one that holds another recipe's run."""
+    environment = folder / "environment.json"
+    if environment.exists():
+        known = json.loads(environment.read_text())
+        if known["identity"] != job.identity:
+            old = last_stage(yaml.safe_load((folder / "recipe.yaml").read_text()))
+            raise LimbeckError(
+                f"{folder} holds another run ({_difference(old, known['content'], job)}): choose another folder, or "
+                "remove this one"
+            )
+    elif runtime.first:
+        files.write(folder / "recipe.yaml", yaml.safe_dump(job.written, sort_keys=False, allow_unicode=True))
+        files.write(environment, json.dumps(_environment(job, runtime), indent=2) + "\n")
+    runtime.barrier()
+
+
+def _difference(old: Mapping[str, Any], old_content: dict[str, str], job: Job) -> str:
+    before, now = effective(old) | old_content, effective(job.recipe) | job.content
+    for key in [*before, *now]:
+        if before.get(key) != now.get(key):
+            if key in job.content or key in old_content:
+                return f"other {key}"
+            return f"{key} is {before.get(key)} there and {now.get(key)} here"
+    return "made by another version"
+
+
+def _environment(job: Job, runtime: Runtime) -> dict[str, Any]:
+    device = runtime.device
+    return {
+        "identity": job.identity,
+        "group": job.group,
+        "teacher": None if job.taught_by is None else job.taught_by.label,
+        "content": job.content,
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "processes": runtime.world,
+    }
+
+
+@contextmanager
+def held(folder: Path, runtime: Runtime) -> Iterator[None]:
+    """Hold the folder against a second run; the kernel lets go of it when the process dies, however it dies."""
+    if not runtime.first:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise LimbeckError(f"cannot write into {folder}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LimbeckError(f"another process is writing {folder}; wait for it or choose another folder") from error
+        yield

@@ -1,0 +1,102 @@
+"""All that a run is made of, and the hashes by which it is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from limbeck.core.cohort import Cohort
+from limbeck.core.objective import TargetWriter, Teacher
+from limbeck.data.load import Splits
+from limbeck.plain import flat
+from limbeck.train.loop import Training
+from limbeck.train.optimisers import OptimiserChoice
+from limbeck.train.rates import Rate
+
+EFFECTLESS = {
+    "data.source.root",
+    "data.workers",
+    "teacher.run",
+    "teacher.stage",
+    "teacher.weights",
+    "training.checkpoint_steps",
+}
+
+
+class Origin(NamedTuple):
+    """Where a teacher comes from.
+
+    Attributes:
+        label: how tables call it.
+        group: what it has in common with the same teacher trained from another seed.
+    """
+
+    label: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run is made of.
+
+    Attributes:
+        name: what progress calls it.
+        cohort: the networks to train.
+        writer: who writes their targets.
+        teacher: who else answers, already on the device, or None.
+        splits: the data.
+        optimiser: which, with its hyper-parameters.
+        rate: the learning-rate schedule.
+        training: how long and how.
+        seed: of order, views and dropout; the networks were made with it as well.
+        recipe: plain values that, together with data and teacher, say what the result is.
+        written: what recipe.yaml shows: the recipe, with the stages before it.
+        content: what else the result depends on (fingerprints), by name.
+        model: how to build each student again, written into its weights file; None for a network of the user's own.
+        taught_by: where the teacher comes from.
+    """
+
+    name: str
+    cohort: Cohort
+    writer: TargetWriter
+    teacher: Teacher | None
+    splits: Splits
+    optimiser: OptimiserChoice
+    rate: Rate
+    training: Training
+    seed: int
+    recipe: dict[str, Any]
+    written: dict[str, Any]
+    content: dict[str, str]
+    model: dict[str, Any] | None
+    taught_by: Origin | None = None
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of what the result depends on: equal identity, equal result on the same machine."""
+        return _digest([effective(self.recipe), self.content])
+
+    @property
+    def group(self) -> str:
+        """The SHA-256 of what runs have in common that differ in their seed (and their teacher's) only."""
+        recipe = {key: value for key, value in effective(self.recipe).items() if key != "seed"}
+        content = self.content | ({} if self.taught_by is None else {"teacher": self.taught_by.group})
+        return _digest([recipe, content])
+
+
+def effective(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves of a recipe that change a result: neither where data lie, nor how a teacher was found."""
+    return {key: value for key, value in flat(recipe).items() if key not in EFFECTLESS}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def students(cohort: Cohort) -> list[str]:
+    """Return the students' names: files and results are called by them."""
+    count = len(cohort.students)
+    return ["student"] if count == 1 else [f"student-{i}" for i in range(count)]
