@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ from limbeck.train.rates import RATES, Cosine, Rate
 from limbeck.train.run import run
 from limbeck.train.runtime import Runtime
 
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True)
 class Result:
@@ -57,10 +59,16 @@ class Result:
 
 
 @configurable
-class _Choices:
-    """The arguments of `distil` that can be written as in a recipe."""
+class _Method:
+    """A method as a recipe writes it."""
 
     method: Annotated[TargetWriter, Named(METHODS)]
+
+
+@configurable
+class _Choices:
+    """The other arguments of `distil` that can be written as in a recipe."""
+
     optimiser: Annotated[OptimiserChoice, Named(OPTIMISERS)]
     schedule: Annotated[Rate, Named(RATES)]
     training: Training
@@ -92,7 +100,7 @@ def distil(
         student: maps images [B, C, H, W] to logits [B, K]; it is trained in place.
         train: map-style data set of (image, label); its random transforms become replayable.
         test: the same without random transforms; only ever used for the final report.
-        method: a name, a mapping as in a recipe (`{"name": "kd", "alpha": 0.9}`), or an object.
+        method: a name, a mapping as in a recipe (`{"name": "kd", "alpha": 0.9}`), or any `TargetWriter`, your own too.
         teacher: for methods that need one: a trained network with the same classes, or the folder of an earlier run.
         epochs: passes over the training data.
         batch_size: examples per step.
@@ -111,18 +119,20 @@ def distil(
         LimbeckError: an argument or the data are not what they should be; the message says what to do.
     """
     settings = {"epochs": epochs, "batch_size": batch_size, **(training or {})}
-    choices = _choices(method, optimiser, schedule, settings, seed)
+    writer = method if isinstance(method, TargetWriter) else _checked(_Method, {"method": method}).method
+    given = {"optimiser": optimiser or SGD(), "schedule": schedule or Cosine(), "training": settings, "seed": seed}
+    choices = _checked(_Choices, given)
     runtime = Runtime(accelerator, precision=choices.training.precision)
     splits = _splits(train, test, validation, workers, seed, runtime.device)
-    taught, by = _teacher(teacher, choices.method, splits, runtime.device)
-    plain = fields_of(choices)
-    recipe = {"data": {"source": type(train).__qualname__}, "model": {"name": type(student).__qualname__}, **plain}
+    taught, by = _teacher(teacher, writer, splits, runtime.device)
+    name = type(student).__qualname__
+    recipe = {"data": {"source": type(train).__qualname__}, "model": {"name": name}, "method": _described(writer)}
+    recipe |= fields_of(choices)
     content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
     content["first weights"] = fingerprint(student)
     if taught is not None:
         content["teacher"] = taught.fingerprint()
-    name = type(student).__qualname__
-    job = Job(name, Peers([student]), choices.method, taught, splits, choices.optimiser, choices.schedule,
+    job = Job(name, Peers([student]), writer, taught, splits, choices.optimiser, choices.schedule,
               choices.training, choices.seed, recipe, recipe, content, None, by)  # fmt: skip
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -135,18 +145,18 @@ def distil(
     )
 
 
-def _choices(method: Any, optimiser: Any, schedule: Any, training: Mapping[str, Any], seed: int) -> _Choices:
-    given = {
-        "method": method,
-        "optimiser": optimiser or SGD(),
-        "schedule": schedule or Cosine(),
-        "training": dict(training),
-        "seed": seed,
-    }
+def _checked(kind: type[_T], given: Mapping[str, Any]) -> _T:
     try:
-        return TypeAdapter(_Choices).validate_python(given)
+        return TypeAdapter(kind).validate_python(dict(given))
     except ValidationError as error:
-        raise LimbeckError(explain(error, _Choices)) from error
+        raise LimbeckError(explain(error, kind)) from error
+
+
+def _described(writer: TargetWriter) -> dict[str, Any]:
+    """Return a method as a recipe would write it; one of the user's own goes by its class's name."""
+    names = {cls: name for name, cls in METHODS.items()}
+    name = names.get(type(writer), type(writer).__qualname__)
+    return {"name": name, **(fields_of(writer) if is_dataclass(writer) else {})}
 
 
 def _splits(

@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import limbeck
+from limbeck.core import Target, TargetWriter
 from limbeck.metrics import summary
 from limbeck.targets import PSKD
 from limbeck.train.optimisers import SGD
@@ -37,7 +38,9 @@ def distil(**changed):
     return limbeck.distil(network(), Stripes(90), Stripes(60, 0.3), **settings)
 
 
-@pytest.mark.parametrize("method", ["cross_entropy", "label_smoothing", "pskd", {"name": "pskd", "alpha": 0.5}, PSKD(0.3)])
+@pytest.mark.parametrize(
+    "method", ["cross_entropy", "label_smoothing", "pskd", {"name": "pskd", "alpha": 0.5}, PSKD(0.3)]
+)
 def test_every_method_learns_the_stripes(method):
     result = distil(method=method, epochs=12)
     assert result.last["error"] < 0.1
@@ -55,6 +58,17 @@ def test_a_teacher_may_be_a_network_or_a_run(tmp_path):
         distil(method="kd")
     with pytest.raises(limbeck.LimbeckError, match="uses no teacher"):
         distil(method="pskd", teacher=network())
+
+
+class Halved(TargetWriter):
+    """A method of the user's own."""
+
+    def write(self, step):
+        return [[0.5 * Target("label")] for _ in step.students]
+
+
+def test_a_method_of_ones_own():
+    assert distil(method=Halved(), epochs=12).last["error"] < 0.1
 
 
 def test_a_run_is_kept_continued_and_equal_with_and_without_workers(tmp_path):

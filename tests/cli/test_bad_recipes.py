@@ -76,7 +76,10 @@ MISTAKES = [
     ("digits/kd stages.student.teacher=null", "stage 'student': the method needs a teacher"),
     ("digits/kd stages.student.teacher.run=x", "teacher: a teacher is exactly one of: stage, run, weights"),
     ("digits/kd 'stages.student.teacher={stage: null, run: x, model: cnn}'", "a teacher's run knows its own model"),
-    ("digits/kd 'stages.student.teacher={stage: null, weights: x, which: best}'", "only a teacher's stage or run has best weights"),
+    (
+        "digits/kd 'stages.student.teacher={stage: null, weights: x, which: best}'",
+        "only a teacher's stage or run has best weights",
+    ),
     ("digits/kd stages.student.teacher.which=worst", "teacher.which: must be 'last' or 'best'; it is 'worst'"),
     ("digits/kd stages.student.teacher.stage=student", "'student' is taught by 'student', which does not come before"),
     ("digits/kd stages.student.teacher.stage=nobody", "'student' is taught by 'nobody', which does not come before"),

@@ -109,7 +109,7 @@ def test_two_runs_cannot_write_one_folder(refused, tmp_path):
     assert said == "another process is writing run; wait for it or choose another folder"
 
 
-@pytest.mark.parametrize("writes", [1, 8, 30])
+@pytest.mark.parametrize("writes", [1, 8, 15])
 def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(refused, tiny, monkeypatch, tmp_path, writes):
     real, calls = os.fsync, []
 

@@ -20,9 +20,7 @@ def test_undoes_the_sharpening_of_the_golden_labels(golden, oracle):
     # The labels were drawn from p^1.5, which is the softmax at T = 2/3.
     fitted = fit_temperature(torch.from_numpy(golden.logits), torch.from_numpy(golden.labels))
     assert fitted == pytest.approx(2 / 3, rel=0.05)
-    assert ece(oracle.softmax(golden.logits / fitted), golden.labels) < 0.25 * ece(
-        golden.probs, golden.labels
-    )
+    assert ece(oracle.softmax(golden.logits / fitted), golden.labels) < 0.25 * ece(golden.probs, golden.labels)
 
 
 @pytest.mark.parametrize("factor", [1e-2, 1.0, 1e4])

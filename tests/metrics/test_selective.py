@@ -64,9 +64,7 @@ def test_only_the_order_of_confidences_counts():
     confidence, correct = np.array([0.9, 0.2, 0.4, 0.4]), np.array([True, False, True, False])
     assert aurc(100 * confidence - 70, correct) == aurc(confidence, correct)
     assert aurc(confidence.astype(np.float16), correct.astype(int)) == aurc(confidence, correct)
-    assert aurc(torch.from_numpy(confidence).bfloat16(), torch.from_numpy(correct)) == aurc(
-        confidence, correct
-    )
+    assert aurc(torch.from_numpy(confidence).bfloat16(), torch.from_numpy(correct)) == aurc(confidence, correct)
 
 
 @pytest.mark.parametrize(("right", "area"), [(True, 0.0), (False, 1.0)])

@@ -77,15 +77,11 @@ def test_the_same_seed_gives_the_same_bridge() -> None:
 @pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5"])
 def test_pretrained_body_with_a_new_head(hub: Path, name: str) -> None:
     known = provide(hub, name)
-    network = build_model(
-        ModelSpec(f"torchvision:{name}", {"pretrained": True}), classes=6, channels=3
-    ).eval()
+    network = build_model(ModelSpec(f"torchvision:{name}", {"pretrained": True}), classes=6, channels=3).eval()
     x = torch.randn(2, 3, 32, 32)
     assert network(x).shape == (2, 6)
     was, now = known.state_dict(), network.state_dict()
-    changed = {
-        path for path in was if was[path].shape != now[path].shape or not torch.equal(was[path], now[path])
-    }
+    changed = {path for path in was if was[path].shape != now[path].shape or not torch.equal(was[path], now[path])}
     assert changed == (
         {"classifier.1.weight", "classifier.1.bias"} if name == "squeezenet1_1" else {"fc.weight", "fc.bias"}
     )
@@ -141,9 +137,7 @@ def test_timm_without_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             raise failure
 
         monkeypatch.setattr(builder, "load_state_dict_from_hf", offline)
-        with pytest.raises(
-            LimbeckError, match=r"'timm:resnet18\.a1_in1k': .*can't be had \(.+\); connect"
-        ) as caught:
+        with pytest.raises(LimbeckError, match=r"'timm:resnet18\.a1_in1k': .*can't be had \(.+\); connect") as caught:
             build_model(ModelSpec("timm:resnet18.a1_in1k", {"pretrained": True}), 10, 3)
         assert "\n" not in str(caught.value)
 
@@ -151,18 +145,14 @@ def test_timm_without_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_timm_without_weights() -> None:
     timm = pytest.importorskip("timm", reason=WITHOUT_TIMM)
     bare = next(name for name in timm.list_models() if not timm.is_model_pretrained(name))
-    with pytest.raises(
-        LimbeckError, match=f"'timm:{bare}' has no pretrained weights; set pretrained to false"
-    ):
+    with pytest.raises(LimbeckError, match=f"'timm:{bare}' has no pretrained weights; set pretrained to false"):
         build_model(ModelSpec(f"timm:{bare}", {"pretrained": True}), 10, 3)
 
 
 def test_timm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     for attempt in (build_model, check_model):
-        with pytest.raises(
-            LimbeckError, match=r"need timm, which is not installed: pip install 'limbeck\[timm\]'"
-        ):
+        with pytest.raises(LimbeckError, match=r"need timm, which is not installed: pip install 'limbeck\[timm\]'"):
             attempt(ModelSpec("timm:resnet18"), 10, 3)
 
 

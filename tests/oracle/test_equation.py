@@ -101,9 +101,7 @@ def test_label_smoothing(scale, epsilon):
         for label, row in zip(labels, logits.tolist(), strict=True)
     )
     assert loss.item() == pytest.approx(expected, rel=1e-12)
-    library = torch.nn.functional.cross_entropy(
-        logits, torch.tensor(labels), label_smoothing=epsilon, reduction="sum"
-    )
+    library = torch.nn.functional.cross_entropy(logits, torch.tensor(labels), label_smoothing=epsilon, reduction="sum")
     assert loss.item() == pytest.approx(library.item(), rel=1e-12)
 
 
@@ -159,7 +157,8 @@ def test_pskd_mixes_the_two_rows_as_the_labels_are_mixed_and_records_mostly_own_
     step = objective(batch([0, 1, 2, 0], mix), Clock(1, 2))
     expected = 0.0
     for i, row in enumerate(net.logits.tolist()):
-        mixed = [shares[i] * own + (1 - shares[i]) * other for own, other in zip(rows[i], rows[partners[i]], strict=True)]
+        both = zip(rows[i], rows[partners[i]], strict=True)
+        mixed = [shares[i] * own + (1 - shares[i]) * other for own, other in both]
         expected += cross_entropy(mixed, row)
     assert step.loss.item() == pytest.approx(expected, rel=1e-6)
 

@@ -98,7 +98,12 @@ def test_what_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [name for names in project["optional-dependencies"].values() for name in names]
     declared = {re.split(r"[<>=\[ ]", text)[0].lower() for text in [*project["dependencies"], *extras]}
-    other_names = {"yaml": "pyyaml", "sklearn": "scikit-learn", "lightning_fabric": "lightning-fabric", "PIL": "torchvision"}
+    other_names = {
+        "yaml": "pyyaml",
+        "sklearn": "scikit-learn",
+        "lightning_fabric": "lightning-fabric",
+        "PIL": "torchvision",
+    }
     known = {"limbeck", "pydantic_core", "huggingface_hub"} | set(__import__("sys").stdlib_module_names)
     for path in FILES:
         for module, _ in imports(path):
@@ -121,7 +126,8 @@ def test_warnings_are_errors():
 
 def test_the_project_speaks_of_the_software_alone():
     """No path of a machine and no address of a registry in what is committed."""
-    listed = [p for p in ROOT.rglob("*") if p.is_file() and p.suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".cff", ""}]
+    kinds = {".py", ".md", ".toml", ".txt", ".yaml", ".cff", ".html", ".sh", ""}
+    listed = [p for p in ROOT.rglob("*") if p.is_file() and p.suffix in kinds]
     skipped = {".git", ".venv", "runs", "build", "dist", ".hypothesis", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
     for path in listed:
         if skipped & set(path.relative_to(ROOT).parts) or path == Path(__file__):

@@ -38,7 +38,9 @@ def test_the_newest_two_checkpoints_are_kept_and_the_newest_is_loaded(tmp_path):
     assert checkpoints.load()["step"] == 15
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-7], lambda data: data[:50] + b"X" + data[51:], lambda data: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-7], lambda data: data[:50] + b"X" + data[51:], lambda data: b""]
+)
 def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, damage):
     said = []
     checkpoints = Checkpoints(tmp_path, said.append)

@@ -17,7 +17,7 @@ def main() -> None:
     from limbeck.cli.app import UsageError, app
 
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="limbeck", standalone_mode=False)
     except LimbeckError as error:
         _refuse(str(error))
     except UsageError as error:

@@ -23,7 +23,11 @@ class Schedule(Protocol):
 
 @configurable
 class Constant:
-    """The same value at all times."""
+    """The same value at all times.
+
+    Attributes:
+        value: it.
+    """
 
     value: NonNegative
 
@@ -34,7 +38,11 @@ class Constant:
 
 @configurable
 class Linear:
-    """Linear growth: `final` · e / E, the schedule of PS-KD (ICCV 2021). The last epoch has exactly `final`."""
+    """Linear growth: `final` · e / E, the schedule of PS-KD (ICCV 2021).
+
+    Attributes:
+        final: the value during the last epoch.
+    """
 
     final: NonNegative
 
@@ -45,7 +53,12 @@ class Linear:
 
 @configurable
 class RampUp:
-    """Sigmoid-shaped ramp-up: `value` · exp(-5 (1 - epoch / epochs)²) to `epochs`, then `value` (ONE, NeurIPS 2018)."""
+    """Sigmoid-shaped ramp-up: `value` · exp(-5 (1 - epoch / epochs)²) to `epochs`, then `value` (ONE, NeurIPS 2018).
+
+    Attributes:
+        value: the final value.
+        epochs: how many epochs it takes to get there.
+    """
 
     value: NonNegative
     epochs: Count
@@ -58,7 +71,13 @@ class RampUp:
 
 @configurable
 class Until:
-    """`value` during the first `epoch` epochs, then `after`: early-stopped distillation (ESKD, ICCV 2019)."""
+    """One value first, then another: early-stopped distillation (ESKD, ICCV 2019).
+
+    Attributes:
+        value: during the first `epoch` epochs.
+        epoch: how many.
+        after: from then on.
+    """
 
     value: NonNegative
     epoch: Index

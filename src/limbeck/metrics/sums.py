@@ -20,9 +20,7 @@ def brier_sum(probs: Float64[Tensor, "rows classes"], labels: Int64[Tensor, " ro
     return probs.scatter_add(1, own, torch.full_like(own, -1, dtype=probs.dtype)).square_().sum()
 
 
-def label_rank(
-    scores: Float64[Tensor, "rows classes"], labels: Int64[Tensor, " rows"]
-) -> Int64[Tensor, " rows"]:
+def label_rank(scores: Float64[Tensor, "rows classes"], labels: Int64[Tensor, " rows"]) -> Int64[Tensor, " rows"]:
     """Count the classes that come before the label; among equals the lower index is first, as in argmax."""
     own = scores.gather(1, labels[:, None])
     above = (scores > own).sum(dim=1)

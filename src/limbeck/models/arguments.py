@@ -55,9 +55,7 @@ def check_arguments(
         try:
             TypeAdapter(types[parameter], config=_STRICT).validate_python(value)
         except ValidationError as error:
-            raise LimbeckError(
-                f"model {model!r}, {parameter}={value!r}: {error.errors()[0]['msg']}"
-            ) from None
+            raise LimbeckError(f"model {model!r}, {parameter}={value!r}: {error.errors()[0]['msg']}") from None
 
 
 def _parameter_types(build: Callable[..., object]) -> dict[str, Any]:

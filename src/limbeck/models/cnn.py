@@ -34,9 +34,7 @@ class SmallCNN(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(_convolution(channels, width, norm))
         self.layer1 = nn.Sequential(OrderedDict(pool=nn.AvgPool2d(2)) | _convolution(width, 2 * width, norm))
-        self.layer2 = nn.Sequential(
-            OrderedDict(pool=nn.AvgPool2d(2)) | _convolution(2 * width, 4 * width, norm)
-        )
+        self.layer2 = nn.Sequential(OrderedDict(pool=nn.AvgPool2d(2)) | _convolution(2 * width, 4 * width, norm))
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.head = nn.Linear(4 * width, classes)

@@ -27,9 +27,7 @@ def conv1x1(inside: int, outside: int, stride: int = 1) -> nn.Conv2d:
 class Add(nn.Module):
     """The sum of a residual branch and its shortcut: a module, so that its output can be tapped."""
 
-    def forward(
-        self, branch: Float[Tensor, "*shape"], shortcut: Float[Tensor, "*shape"]
-    ) -> Float[Tensor, "*shape"]:
+    def forward(self, branch: Float[Tensor, "*shape"], shortcut: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return the sum of two tensors of one shape."""
         return branch + shortcut
 
@@ -46,9 +44,7 @@ class PadShortcut(nn.Module):
         self.stride = stride
         self.extra = extra
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch more rows columns"]:
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch more rows columns"]:
         """Return [B, C + extra, ceil(H / stride), ceil(W / stride)]."""
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
 

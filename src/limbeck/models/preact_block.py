@@ -30,9 +30,7 @@ class PreActBlock(nn.Module):
         dropout: probability, after the second ReLU.
     """
 
-    def __init__(
-        self, inside: int, outside: int, stride: int, carries: Carries, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, inside: int, outside: int, stride: int, carries: Carries, dropout: float = 0.0) -> None:
         super().__init__()
         projects = stride != 1 or inside != outside
         self.carries: Carries = "active" if projects else carries
@@ -46,9 +44,7 @@ class PreActBlock(nn.Module):
         self.shortcut = conv1x1(inside, outside, stride) if projects else nn.Identity()
         self.add = Add()
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch more rows columns"]:
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch more rows columns"]:
         """Return [B, outside, ceil(H / stride), ceil(W / stride)]."""
         active: Tensor = self.relu1(self.bn1(x))
         branch: Tensor = self.conv2(self.dropout(self.relu2(self.bn2(self.conv1(active)))))

@@ -33,9 +33,7 @@ class ResidualBlock(nn.Module):
         self.add = Add()
         self.relu2 = nn.ReLU()
 
-    def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch more rows columns"]:
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch more rows columns"]:
         """Return [B, outside, ceil(H / stride), ceil(W / stride)]."""
         branch: Tensor = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         joined: Tensor = self.relu2(self.add(branch, self.shortcut(x)))

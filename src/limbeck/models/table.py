@@ -94,8 +94,7 @@ def find_builder(name: str) -> Builder:
         bridges = (f"{known}:{theirs}" for known in _BRIDGES)
         raise LimbeckError(f"model {name!r} is unknown{nearest(name, bridges)}")
     raise LimbeckError(
-        f"model {name!r} is unknown{nearest(name, MODELS)} "
-        "(other libraries' are torchvision:NAME and timm:NAME)"
+        f"model {name!r} is unknown{nearest(name, MODELS)} (other libraries' are torchvision:NAME and timm:NAME)"
     )
 
 

@@ -121,7 +121,7 @@ def _predictions(run: FinishedRun, which: Which) -> tuple[NDArray[np.float64], N
     """Return a run's test probabilities [N, K] and labels [N]."""
     path = run.folder / f"predictions{run.student.removeprefix('student')}.npz"
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             logits = arrays["best_logits" if which == "best" else "logits"].astype(np.float64)
             labels = arrays["labels"]
     except (OSError, ValueError, KeyError, BadZipFile) as error:

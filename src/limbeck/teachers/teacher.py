@@ -181,6 +181,8 @@ def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
         _same_classes(f"the network in {path}", inputs.classes, data.classes)
         if model is None and known["model"] is not None:
             model = _read_model(known["model"])
+    if model is None and inputs is not None:
+        raise LimbeckError(f"{path} is of a network of your own: load it into that network, and give the network")
     if model is None:
         raise LimbeckError(f"{path} does not say which network it is for: give the teacher's model as well")
     channels = data.channels if inputs is None else inputs.channels
@@ -188,8 +190,6 @@ def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
     net = build_model(plain, len(data.classes), channels)
     load_weights(net, weights, str(path))
     return Teacher(net, inputs, f"the network in {path}")
-
-
 
 
 def _same_classes(name: str, theirs: Sequence[str], ours: Sequence[str]) -> None:

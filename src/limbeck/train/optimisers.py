@@ -25,7 +25,14 @@ class OptimiserChoice(Protocol):
 
 @configurable
 class SGD:
-    """Stochastic gradient descent with momentum. Weight decay acts on every parameter, as in the papers' code."""
+    """Stochastic gradient descent with momentum. Weight decay acts on every parameter, as in the papers' code.
+
+    Attributes:
+        lr: the learning rate that the schedule multiplies.
+        momentum: share of the last update that goes on; 0 is plain gradient descent.
+        nesterov: look ahead by the momentum; without momentum it means nothing.
+        weight_decay: added to the gradient, times the weight.
+    """
 
     lr: Positive = 0.1
     momentum: Fraction = 0.9
@@ -42,7 +49,14 @@ class SGD:
 
 @configurable
 class AdamW:
-    """Adam with decoupled weight decay."""
+    """Adam with decoupled weight decay.
+
+    Attributes:
+        lr: the learning rate that the schedule multiplies.
+        beta1: decay of the gradient's mean.
+        beta2: decay of the squared gradient's mean.
+        weight_decay: taken from the weight at each step, times the learning rate.
+    """
 
     lr: Positive = 1e-3
     beta1: Fraction = 0.9
@@ -51,9 +65,7 @@ class AdamW:
 
     def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
         """Return `torch.optim.AdamW`."""
-        return torch.optim.AdamW(
-            parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
-        )
+        return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
 
 
 OPTIMISERS = {"sgd": SGD, "adamw": AdamW}

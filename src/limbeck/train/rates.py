@@ -28,7 +28,11 @@ class Rate(Protocol):
 
 @configurable
 class ConstantRate:
-    """Factor 1."""
+    """Factor 1.
+
+    Attributes:
+        warmup: epochs of linear rise.
+    """
 
     warmup: NonNegative = 0.0
 
@@ -39,7 +43,13 @@ class ConstantRate:
 
 @configurable
 class Step:
-    """Multiply by `gamma` after every `every` epochs."""
+    """Multiply by `gamma` after every `every` epochs.
+
+    Attributes:
+        every: epochs between two drops.
+        gamma: factor of a drop.
+        warmup: epochs of linear rise.
+    """
 
     every: Count
     gamma: Fraction = 0.1
@@ -52,7 +62,13 @@ class Step:
 
 @configurable
 class MultiStep:
-    """Multiply by `gamma` at the start of each milestone, an epoch counted from 0 or a share of all epochs below 1."""
+    """Multiply by `gamma` at the start of each milestone.
+
+    Attributes:
+        milestones: epochs counted from 0, or, below 1, shares of all epochs.
+        gamma: factor of a drop.
+        warmup: epochs of linear rise.
+    """
 
     milestones: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 0.75)
     gamma: Fraction = 0.1
@@ -66,7 +82,12 @@ class MultiStep:
 
 @configurable
 class Cosine:
-    """Fall along half a cosine to `floor`, step by step."""
+    """Fall along half a cosine, step by step.
+
+    Attributes:
+        floor: the factor at the end.
+        warmup: epochs of linear rise.
+    """
 
     floor: Fraction = 0.0
     warmup: NonNegative = 0.0
@@ -78,7 +99,14 @@ class Cosine:
 
 @configurable
 class OneCycle:
-    """Rise along a cosine from `start` to 1 during the share `peak` of training, then fall along one to `end`."""
+    """Rise along a cosine, then fall along one.
+
+    Attributes:
+        peak: the share of training after which the factor is 1.
+        start: the first factor.
+        end: the last factor.
+        warmup: epochs of linear rise.
+    """
 
     peak: Annotated[Fraction, Field(gt=0, lt=1)] = 0.3
     start: Fraction = 0.04

@@ -19,7 +19,7 @@ from limbeck import files
 from limbeck.core.cohort import Peers
 from limbeck.core.objective import Objective
 from limbeck.errors import LimbeckError
-from limbeck.metrics import fit_temperature, summary
+from limbeck.metrics import TEMPERATURES, fit_temperature, summary
 from limbeck.tasks.classification import Classification, Predictions
 from limbeck.train.folder import claim, held
 from limbeck.train.job import Job, students
@@ -32,7 +32,7 @@ from limbeck.train.state import State
 def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str, Any]:
     """Train the job into `folder`, from where it stopped, and return the content of its results.json.
 
-    A finished run is not trained again. Afterwards `job.cohort` holds the last weights (averaged ones, if they are kept).
+    A finished run is not trained again. Afterwards `job.cohort` holds the last weights (averaged ones, if kept).
 
     Raises:
         LimbeckError: the folder holds another recipe's run, or another process is writing it.
@@ -119,10 +119,15 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
 
 
 def _figures(test: Predictions, held_out: Predictions | None) -> dict[str, float]:
-    """Return the test figures, and NLL and ECE after temperature scaling fitted on the validation split."""
+    """Return the test figures, and NLL and ECE after temperature scaling fitted on the validation split.
+
+    A split that is answered without a mistake fits no temperature, and there are no scaled figures then.
+    """
     figures = summary(test.logits, test.labels)
     if held_out is not None:
         temperature = fit_temperature(held_out.logits, held_out.labels)
+        if temperature in TEMPERATURES:
+            return figures
         scaled = summary(test.logits / np.float32(temperature), test.labels)
         figures |= {"temperature": temperature, "scaled_nll": scaled["nll"], "scaled_ece": scaled["ece"]}
     return figures

@@ -127,4 +127,3 @@ class Runtime:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the loss scaler's state."""
         self.fabric.strategy.precision.load_state_dict(state)
-
