@@ -1,8 +1,8 @@
 """What a method's training step costs, as a ratio to the bare network's, measured in one run.
 
 Floor: forward, backward and SGD of a bare ResNet-20 on 32 × 32 images, batch 128, tensors resident, in the faster
-memory format. A step here is everything the training loop does, data and views (pad-and-crop, flip) included. Rounds of all
-contestants alternate, so that a machine that drifts drifts for all; each ratio is the median over rounds of
+memory format. A step here is everything the training loop does, data and views (pad-and-crop, flip) included. The
+contestants take turns, so that a machine that drifts drifts for all; each ratio is the median over rounds of
 (contestant / floor of the same round).
 
     python benchmarks/step.py [--rounds 15] [--steps 6] [--device cuda --precision bf16-mixed --compile] [--out FILE]

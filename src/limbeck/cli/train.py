@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,30 +19,39 @@ def train(
     nodes: Annotated[int | None, typer.Option(help="machines", min=1)] = None,
 ) -> None:
     """Train a recipe. The same command continues a run that was stopped or killed."""
-    from limbeck.errors import LimbeckError
-    from limbeck.recipes import read_recipe, recipe_path
-    from limbeck.report.compare import FinishedRun, read_runs
+    from limbeck.recipes import recipe_path
+
+    recipe_path(recipe)  # a mistyped name is told before anything heavy loads
+    chosen = list(overrides or [])
+    base = folder or Path("runs") / Path(recipe).with_suffix("").as_posix().strip("/.").replace("/", "-")
+    places = {base: chosen}
+    if seeds is not None:
+        places = {base / f"seed-{number}": [*chosen, f"seed={number}"] for number in _numbers(seeds, chosen)}
+
+    from limbeck.recipes.read import read_recipe
+    from limbeck.report.compare import read_runs
     from limbeck.report.text import print_figures
     from limbeck.train.progress import Display
     from limbeck.train.runtime import Runtime
 
-    chosen = list(overrides or [])
-    try:
-        numbers = None if seeds is None else [int(seed) for seed in seeds.split(",")]
-    except ValueError as error:
-        raise LimbeckError(f"--seeds {seeds!r}: write whole numbers with commas, such as 0,1,2") from error
-    if numbers is not None and (len(set(numbers)) < len(numbers) or any(text.startswith("seed=") for text in chosen)):
-        raise LimbeckError(f"--seeds {seeds!r}: name each seed once, and leave seed= out")
-    recipe_path(recipe)
-    base = folder or Path("runs") / Path(recipe).with_suffix("").as_posix().strip("/.").replace("/", "-")
-    places = {base: chosen} if numbers is None else {base / f"seed-{n}": [*chosen, f"seed={n}"] for n in numbers}
     plans = {place: read_recipe(recipe, wanted) for place, wanted in places.items()}
-    precision = next(iter(plans.values())).student.training.precision
-    runtime = Runtime(accelerator, devices, nodes, precision)
+    runtime = Runtime(accelerator, devices, nodes, next(iter(plans.values())).student.training.precision)
     with Display(len(plans), silent=not runtime.first) as display:
         for place, plan in plans.items():
             plan.run(place, runtime, display, name=place.name)
     if runtime.first:
-        runs: list[FinishedRun] = read_runs(list(plans))
-        print_figures(runs)
+        print_figures(read_runs(plans))
         print(f"limbeck compare {base} … puts runs side by side; limbeck evaluate {next(iter(plans))} draws a page")
+
+
+def _numbers(seeds: str, overrides: Sequence[str]) -> list[int]:
+    """Return the seeds of `--seeds`."""
+    from limbeck.errors import LimbeckError
+
+    try:
+        numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError as error:
+        raise LimbeckError(f"--seeds {seeds!r}: write whole numbers with commas, such as 0,1,2") from error
+    if len(set(numbers)) < len(numbers) or any(override.startswith("seed=") for override in overrides):
+        raise LimbeckError(f"--seeds {seeds!r}: name each seed once, and leave seed= out")
+    return numbers

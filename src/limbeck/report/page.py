@@ -36,7 +36,7 @@ def write_page(groups: Sequence[Group], which: Which, path: Path, title: str) ->
         rows=table(groups, which),
         paired=paired_table(groups, which, TESTED),
         tests=TESTS,
-        drawings=[_html(drawing, first=i == 0) for i, drawing in enumerate(drawings)],
+        drawings=[(drawing.layout.title.text, _html(drawing, first=i == 0)) for i, drawing in enumerate(drawings)],
         runs=[run for group in groups for run in group.runs.values()],
     )
     files.write(path, page)
@@ -44,7 +44,8 @@ def write_page(groups: Sequence[Group], which: Which, path: Path, title: str) ->
 
 def _html(drawing: go.Figure, *, first: bool) -> str:
     """Return a drawing; the first one carries the script for all, so that the page works offline."""
-    drawing.update_layout(template="plotly_white", height=420, margin={"l": 60, "r": 20, "t": 50, "b": 50})
+    # the page has the title: there it breaks into lines on a phone
+    drawing.update_layout(title=None, template="plotly_white", height=420, margin={"l": 60, "r": 20, "t": 30, "b": 50})
     drawing.update_layout(legend={"orientation": "h", "y": -0.2})
     config = {"responsive": True, "displaylogo": False}
     return str(drawing.to_html(full_html=False, include_plotlyjs=first, config=config))
@@ -60,8 +61,9 @@ def _plain(label: str) -> str:
 
 
 def _reliability(groups: Sequence[Group], which: Which) -> go.Figure:
-    """Draw accuracy against confidence, over the predictions of all seeds together."""
-    drawing = go.Figure(layout={"title": "Reliability: how right when how sure (all seeds together)"})
+    """Draw accuracy against confidence, over the predictions of all seeds together; rare confidences have small dots."""
+    title = "Reliability: how right when how sure (all seeds together; the larger the dot, the more predictions)"
+    drawing = go.Figure(layout={"title": title})
     drawing.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="perfectly calibrated", line={"color": "#999999", "dash": "dot"}
     )
@@ -70,10 +72,16 @@ def _reliability(groups: Sequence[Group], which: Which) -> go.Figure:
         bins = reliability(np.concatenate(probabilities), np.concatenate(labels))
         filled = bins.examples > 0
         hover = [f"{count} predictions" for count in bins.examples[filled]]
+        share = bins.examples[filled] / bins.examples.max()
         drawing.add_scatter(
-            x=bins.confidence[filled], y=bins.accuracy[filled], mode="lines+markers", name=_plain(group.label),
-            line=_line(i), text=hover,
-        )  # fmt: skip
+            x=bins.confidence[filled],
+            y=bins.accuracy[filled],
+            mode="lines+markers",
+            name=_plain(group.label),
+            line=_line(i),
+            marker={"size": 3 + 15 * np.sqrt(share)},
+            text=hover,
+        )
     drawing.update_xaxes(title="mean confidence", range=[0, 1.02])
     drawing.update_yaxes(title="accuracy", range=[0, 1.02])
     return drawing
