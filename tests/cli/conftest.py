@@ -10,8 +10,6 @@ from PIL import Image
 
 from limbeck.cli import main
 
-TINY = ("data.examples=60", "data.validation=100", "training.batch_size=30", "training.epochs=2", "schedule.warmup=0")
-
 
 class Ran(NamedTuple):
     code: int
@@ -63,11 +61,18 @@ def done(limbeck):
 
 
 @pytest.fixture
-def tiny(done):
+def small():
+    """Overrides that make a shipped digits recipe small."""
+    few = ("data.examples=60", "data.validation=100", "training.batch_size=30", "training.epochs=2")
+    return (*few, "schedule.warmup=0", "model.width=2")
+
+
+@pytest.fixture
+def tiny(done, small):
     """Return a function that trains a shipped digits recipe for two epochs on 60 images."""
 
     def run(recipe, *arguments):
-        return done("train", recipe, *TINY, *arguments)
+        return done("train", recipe, *small, *arguments)
 
     return run
 

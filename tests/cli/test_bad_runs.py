@@ -12,8 +12,6 @@ import torch
 from limbeck.cli import main
 from limbeck.train import loop
 
-PSKD = ("digits/pskd", "training.epochs=4", "training.checkpoint_steps=1", "--folder", "run")
-
 
 @pytest.fixture
 def stop_at(monkeypatch):
@@ -51,16 +49,6 @@ def test_a_loss_that_is_not_a_number_names_step_and_term_and_keeps_the_checkpoin
     assert not (tmp_path / "run/results.json").exists()
 
 
-def test_a_stopped_run_says_so_and_ends_as_if_it_had_not_been_stopped(limbeck, tiny, stop_at):
-    tiny(*PSKD[:3], "--folder", "whole")
-    stop_at(6)
-    stopped = limbeck("train", *PSKD[:1], "data.examples=60", "data.validation=100", "training.batch_size=30",
-                      "schedule.warmup=0", *PSKD[1:])  # fmt: skip
-    assert stopped.code == 130
-    assert stopped.err.splitlines()[-1] == "limbeck: stopped; the same command continues from the last checkpoint"
-    assert "Traceback" not in stopped.err
-
-
 def test_an_unfinished_run_is_neither_compared_nor_evaluated_nor_taught_from(limbeck, refused, tiny, stop_at):
     stop_at(3)
     with_stop = ("digits/baseline", "training.checkpoint_steps=1", "--folder", "runs/half")
@@ -76,28 +64,28 @@ def test_an_unfinished_run_is_neither_compared_nor_evaluated_nor_taught_from(lim
     assert compared.err == "left out, since it is not finished: runs/half\n"
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud(limbeck, tiny, stop_at, tmp_path):
-    tiny(*PSKD[:3], "--folder", "whole")
-    stop_at(6)
-    command = ("digits/pskd", *PSKD[1:])
-    with pytest.raises(AssertionError):
-        tiny(*command)
+def test_a_stopped_run_says_so_and_ends_alike_even_over_a_damaged_checkpoint(limbeck, small, stop_at, tmp_path):
+    command = ("train", "digits/pskd", *small, "training.epochs=3", "training.checkpoint_steps=1", "--folder")
+    assert limbeck(*command, "whole").code == 0
+    stop_at(5)
+    stopped = limbeck(*command, "run")
+    assert stopped.code == 130
+    assert stopped.err.splitlines()[-1] == "limbeck: stopped; the same command continues from the last checkpoint"
     stop_at(0)
     newest = max((tmp_path / "run/checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-9])
-    ran = tiny(*command)
+    ran = limbeck(*command, "run")
     assert f"checkpoint run/checkpoints/{newest.name} is damaged; falling back to the one before it" in ran.err
     assert results("run") == results("whole")
 
 
-def test_a_folder_that_holds_another_run_says_what_differs(refused, tiny):
+def test_a_folder_that_holds_another_run_says_what_differs(refused, tiny, small):
     tiny("digits/baseline", "--folder", "run")
-    words = ("data.examples=60", "data.validation=100", "training.batch_size=30", "schedule.warmup=0")
-    said = refused("train", "digits/baseline", *words, "training.epochs=3", "--folder", "run")
+    said = refused("train", "digits/baseline", *small, "training.epochs=3", "--folder", "run")
     assert said.startswith("run holds another run (training.epochs is 2 there and 3 here)")
-    said = refused("train", "digits/label_smoothing", *words, "training.epochs=2", "--folder", "run")
+    said = refused("train", "digits/label_smoothing", *small, "--folder", "run")
     assert "method.name is cross_entropy there and label_smoothing here" in said
-    said = refused("train", "digits/baseline", "data.split_seed=1", *words, "training.epochs=2", "--folder", "run")
+    said = refused("train", "digits/baseline", "data.split_seed=1", *small, "--folder", "run")
     assert "data.split_seed is 0 there and 1 here" in said
 
 
@@ -109,23 +97,39 @@ def test_two_runs_cannot_write_one_folder(refused, tmp_path):
     assert said == "another process is writing run; wait for it or choose another folder"
 
 
-@pytest.mark.parametrize("writes", [1, 8, 15])
-def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(refused, tiny, monkeypatch, tmp_path, writes):
+@pytest.fixture
+def full_after(monkeypatch):
+    """Return a function that lets so many writes through and leaves no room for more, until it is undone."""
     real, calls = os.fsync, []
 
-    def full(descriptor):
-        calls.append(1)
-        if len(calls) >= writes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(descriptor)
+    def arm(writes):
+        def full(descriptor):
+            calls.append(1)
+            if len(calls) > writes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(descriptor)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        words = ("data.examples=60", "data.validation=100", "training.batch_size=30", "schedule.warmup=0")
-        said = refused("train", "digits/baseline", *words, "training.epochs=2", "--folder", "run", after=2)
+        monkeypatch.setattr(os, "fsync", full)
+
+    yield arm
+    monkeypatch.setattr(os, "fsync", real)
+
+
+def test_a_full_disk_leaves_nothing_half_written(refused, small, full_after, tmp_path):
+    full_after(0)
+    said = refused("train", "digits/baseline", *small, "--folder", "run")
+    assert said == "cannot write run/recipe.yaml: No space left on device; what was there before is untouched"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert refused("copy", "digits/kd", "mine.yaml").startswith("cannot write mine.yaml: No space left on device")
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_a_run_on_a_full_disk_goes_on_when_there_is_room(refused, tiny, small, full_after, tmp_path):
+    full_after(14)
+    said = refused("train", "digits/baseline", *small, "--folder", "run", after=2)
     assert said.startswith("cannot write run/")
-    assert "No space left on device" in said
     assert not list(tmp_path.rglob(".unfinished-*"))
+    full_after(10**9)
     tiny("digits/baseline", "--folder", "run")
     tiny("digits/baseline", "--folder", "other")
     assert results("run") == results("other")

@@ -41,9 +41,9 @@ def test_the_module_is_the_command_and_a_mistake_has_no_traceback(tmp_path):
     assert ran.stdout == ""
     assert ran.stderr == "limbeck: digits/baseline: training.epochs: must be at least 1; it is -3\n"
     command = Path(sys.executable).with_name("limbeck")
-    ran = subprocess.run([command, "show", "pskdd"], capture_output=True, text=True, check=False)
+    ran = subprocess.run([command, "copy", "digits/pskdd"], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr == "limbeck: nothing is called 'pskdd'; did you mean 'pskd'?\n"
+    assert ran.stderr == "limbeck: there is no recipe 'digits/pskdd'; did you mean 'digits/pskd'?\n"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_damaged_files_of_a_run_are_named(tiny, refused, tmp_path):
 
 def test_compare_groups_tells_apart_and_writes_its_tables(tiny, done, refused, tmp_path):
     for alpha in (0.1, 0.9):
-        tiny("digits/pskd", f"method.alpha={alpha}", "model.width=2", "--seeds", "0,1", "--folder", f"runs/{alpha}")
+        tiny("digits/pskd", f"method.alpha={alpha}", "--seeds", "0,1", "--folder", f"runs/{alpha}")
     ran = done("compare", "runs/0.1", "runs/0.9", "--out", "tables", "--page", "tables/page.html")
     assert "pskd, alpha=0.1   2 " in ran.out
     assert "pskd, alpha=0.9   2 " in ran.out

@@ -6,8 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-SMALL = ("model.width=2", "training.epochs=1")
-
 
 def results(folder):
     return json.loads((folder / "results.json").read_text())["students"]["student"]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-COMMAND = [sys.executable, "-m", "limbeck", "train", "digits/pskd", "training.epochs=80", "training.checkpoint_steps=2"]
+COMMAND = [sys.executable, "-m", "limbeck", "train", "digits/pskd", "training.epochs=40", "training.checkpoint_steps=2"]
 KILLS = int(os.environ.get("LIMBECK_KILLS", "2"))
 
 

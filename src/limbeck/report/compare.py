@@ -155,8 +155,11 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
     trees = [_described(run) for run in runs]
     keys = [key for key in dict.fromkeys(key for tree in trees for key in tree) if key != "method.name"]
     differing = [key for key in keys if any(_differs(key, tree, trees) for tree in trees)]
-    short = [_last_word(key) for key in differing]
-    words = {key: word if short.count(word) == 1 else key for key, word in zip(differing, short, strict=True)}
+    places = {key: key.removesuffix(".name") for key in differing}
+    short = [place.rpartition(".")[2] for place in set(places.values())]
+    words = {
+        key: word if short.count(word := place.rpartition(".")[2]) == 1 else place for key, place in places.items()
+    }
     labels = []
     for tree in trees:
         rest = [f"{words[key]}={_show(tree[key])}" for key in differing if key in tree and _differs(key, tree, trees)]
@@ -181,10 +184,6 @@ def _differs(key: str, tree: Mapping[str, Any], trees: Sequence[Mapping[str, Any
     """Say whether a field tells this tree from one whose owner, such as the method of a method's field, is the same."""
     owner = "method.name" if key == "teacher" else f"{key.removesuffix('.name').rpartition('.')[0]}.name"
     return any(other.get(key) != tree.get(key) for other in trees if other.get(owner) == tree.get(owner))
-
-
-def _last_word(key: str) -> str:
-    return key.removesuffix(".name").rpartition(".")[2]
 
 
 def _show(value: Any) -> str:

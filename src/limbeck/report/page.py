@@ -61,7 +61,7 @@ def _plain(label: str) -> str:
 
 
 def _reliability(groups: Sequence[Group], which: Which) -> go.Figure:
-    """Draw accuracy against confidence, over the predictions of all seeds together; rare confidences have small dots."""
+    """Draw accuracy against confidence, over all seeds' predictions together; rare confidences have small dots."""
     title = "Reliability: how right when how sure (all seeds together; the larger the dot, the more predictions)"
     drawing = go.Figure(layout={"title": title})
     drawing.add_scatter(

@@ -1,0 +1,52 @@
+"""Folders of finished runs with figures of one's own choice, written without training."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+FIGURES = {
+    "error": 0.1, "top5_error": 0.0, "nll": 0.4, "brier": 0.2, "ece": 0.05, "aurc": 0.02, "eaurc": 0.01,
+}  # fmt: skip
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Return a function that writes a finished run's folder: finished("a", seed=1, figures={"error": 0.2})."""
+
+    def write(name, seed=0, figures=None, *, recipe=None, teacher=None, test="t", best=True, group=None):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        tree = {
+            "data": {"source": {"name": "digits"}, "views": [{"name": "pad_crop", "padding": 1}], "workers": 2},
+            "model": {"name": "cnn", "width": 4},
+            "method": {"name": "cross_entropy"},
+            "teacher": None,
+            "optimiser": {"name": "sgd", "lr": 0.1},
+            "training": {"epochs": 2, "checkpoint_steps": None},
+        } | (recipe or {})
+        (folder / "recipe.yaml").write_text(yaml.safe_dump({**tree, "seed": seed}))
+        environment = {
+            "group": group or f"{sorted(tree.items())}{teacher}".encode().hex(),
+            "teacher": teacher,
+            "content": {"test data": test},
+            "versions": {"torch": "2"},
+            "device": "x86_64",
+            "threads": 2,
+        }
+        (folder / "environment.json").write_text(json.dumps(environment))
+        last = FIGURES | (figures or {})
+        students = {"student": {"last": last, **({"best": last} if best else {})}}
+        (folder / "results.json").write_text(json.dumps({"students": students}))
+        generator = np.random.default_rng(seed)
+        labels = np.arange(40) % 4
+        logits = generator.normal(size=(40, 4)).astype(np.float32)
+        logits[np.arange(40), labels] += 2
+        arrays = {"ids": np.arange(40), "labels": labels, "logits": logits, **({"best_logits": logits} if best else {})}
+        np.savez(folder / "predictions.npz", **arrays)
+        lines = [{"epoch": e, "error": 0.5 / e, **({"validation/error": 0.6 / e} if best else {})} for e in (1, 2)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return folder
+
+    return write
