@@ -27,5 +27,5 @@ def evaluate(
     figures = {figure.name: figure.show(values[figure.key]) for figure in FIGURES if figure.key in values}
     print_rows([{"weights": which.value, **figures}], f"Test set, {run}")
     if not overrides:
-        write_page(group(read_runs([run])), which.value, run / "report.html", run.name)
+        write_page(group(read_runs([run])), which.value, run / "report.html", run.resolve().name)
         print(f"written: {run / 'report.html'}")
