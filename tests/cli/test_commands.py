@@ -122,7 +122,7 @@ def test_copy_gives_a_recipe_to_edit_and_never_writes_over_one(done, refused, tm
     assert (tmp_path / "own/new.yaml").read_text() == (tmp_path / "own/kd.yaml").read_text()
 
 
-def test_evaluate_finds_the_figures_of_the_run_again(tiny, done, tmp_path):
+def test_evaluate_finds_the_figures_of_the_run_again(tiny, done, tmp_path, monkeypatch):
     tiny("digits/baseline", "--folder", "run")
     written = json.loads((tmp_path / "run/results.json").read_text())["students"]["student"]
     for which in ("last", "best"):
@@ -130,7 +130,9 @@ def test_evaluate_finds_the_figures_of_the_run_again(tiny, done, tmp_path):
         row = next(line.split() for line in shown.splitlines() if line.split()[:1] == [which])
         figures = [figure for figure in FIGURES if figure.key in written[which]]
         assert row[1:] == [figure.show(written[which][figure.key]) for figure in figures]
-    assert (tmp_path / "run/report.html").exists()
+    monkeypatch.chdir(tmp_path / "run")
+    done("evaluate", ".")
+    assert "<title>run</title>" in (tmp_path / "run/report.html").read_text()
 
 
 def test_damaged_files_of_a_run_are_named(tiny, refused, tmp_path):

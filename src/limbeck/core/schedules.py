@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Annotated, Protocol, runtime_checkable
 
+from pydantic import AfterValidator
+
 from limbeck.core.batch import Clock
 from limbeck.core.config import Count, Fraction, Index, Named, NonNegative, configurable
 
@@ -90,7 +92,15 @@ class Until:
 
 SCHEDULES = {"constant": Constant, "linear": Linear, "ramp_up": RampUp, "until": Until}
 
-FractionOverTime = Fraction | Annotated[Schedule, Named(SCHEDULES)]
+
+def _within_one(schedule: Schedule) -> Schedule:
+    largest = max(getattr(schedule, name, 0.0) for name in ("value", "final", "after"))
+    if largest > 1:
+        raise ValueError(f"must stay within 0 and 1; it reaches {largest:g}")
+    return schedule
+
+
+FractionOverTime = Fraction | Annotated[Schedule, Named(SCHEDULES), AfterValidator(_within_one)]
 
 
 def at(weight: float | Schedule, clock: Clock) -> float:

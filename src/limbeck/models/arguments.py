@@ -55,10 +55,16 @@ def check_arguments(
         try:
             TypeAdapter(types[parameter], config=_STRICT).validate_python(value)
         except ValidationError as error:
-            raise LimbeckError(f"model {model!r}, {parameter}={value!r}: {error.errors()[0]['msg']}") from None
+            raise LimbeckError(f"model {model!r}, {parameter}={value!r}: {_said(error)}") from None
 
 
 def _parameter_types(build: Callable[..., object]) -> dict[str, Any]:
     function = build.__init__ if inspect.isclass(build) else build
     hints = get_type_hints(function, include_extras=True)
     return {parameter: hints[parameter] for parameter in inspect.signature(build).parameters}
+
+
+def _said(error: ValidationError) -> str:
+    """Return what was wrong, without pydantic's own wording."""
+    message: str = error.errors()[0]["msg"]
+    return message.replace("Input should be", "must be")

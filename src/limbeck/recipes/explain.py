@@ -63,9 +63,10 @@ def explain(error: ValidationError, root: type) -> str:
 
 
 def _tells(problem: ErrorDetails) -> tuple[int, bool, bool]:
-    """Rank problems: the deepest says most; a wrong key before a missing one; a wrong name before a wrong type."""
-    renamed = problem["type"] == "union_tag_invalid" and isinstance(problem["input"], Mapping)
-    return len(problem["loc"]), problem["type"] == "unexpected_keyword_argument", renamed
+    """Rank problems: the deepest says most; a wrong key before a missing one; our own words or a name before a type."""
+    kind = problem["type"]
+    said = kind == "value_error" or (kind == "union_tag_invalid" and isinstance(problem["input"], Mapping))
+    return len(problem["loc"]), kind == "unexpected_keyword_argument", said
 
 
 def _walk(root: type, loc: tuple[int | str, ...]) -> tuple[list[str], type, list[str]]:

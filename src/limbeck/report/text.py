@@ -47,7 +47,11 @@ def _fitting(head: Sequence[str], rows: Sequence[Mapping[str, str]], width: int)
 def print_figures(runs: Sequence[FinishedRun]) -> None:
     """Print the last and the best figures of finished runs."""
     rows = [
-        {"run, weights": ", ".join([run.folder.resolve().name, *([] if run.student == "student" else [run.student]), which])}
+        {
+            "run, weights": ", ".join(
+                [run.folder.resolve().name, *([] if run.student == "student" else [run.student]), which]
+            )
+        }
         | {figure.name: figure.show(values[figure.key]) for figure in COLUMNS if figure.key in values}
         for run in runs
         for which, values in run.results.items()

@@ -16,7 +16,7 @@ import yaml
 
 from limbeck import files
 from limbeck.errors import LimbeckError
-from limbeck.plain import last_stage
+from limbeck.plain import recipe_of
 from limbeck.train.job import Job, effective
 from limbeck.train.runtime import Runtime
 
@@ -24,15 +24,19 @@ LIBRARIES = ("limbeck", "torch", "torchvision", "lightning-fabric", "numpy")
 
 
 def claim(job: Job, folder: Path, runtime: Runtime) -> None:
-    """Write recipe.yaml and environment.json into a new folder; refuse one that holds another recipe's run."""
+    """Write recipe.yaml and environment.json into a folder that is new or where no run got as far as a checkpoint.
+
+    Raises:
+        LimbeckError: the folder holds another recipe's run.
+    """
     environment = folder / "environment.json"
-    if environment.exists():
-        known = json.loads(environment.read_text())
+    begun = (folder / "results.json").exists() or any((folder / "checkpoints").glob("*.pt"))
+    if begun:
+        known = files.read_json(environment)
         if known["identity"] != job.identity:
-            old = last_stage(yaml.safe_load((folder / "recipe.yaml").read_text()))
             raise LimbeckError(
-                f"{folder} holds another run ({_difference(old, known['content'], job)}): choose another folder, or "
-                "remove this one"
+                f"{folder} holds another run ({_difference(recipe_of(folder), known['content'], job)}): choose another "
+                "folder, or remove this one"
             )
     elif runtime.first:
         files.write(folder / "recipe.yaml", yaml.safe_dump(job.written, sort_keys=False, allow_unicode=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,6 +15,7 @@ from limbeck.core.cohort import Cohort
 from limbeck.core.config import Count, Flag, Fraction, Positive, configurable
 from limbeck.core.objective import Objective
 from limbeck.data.examples import Examples
+from limbeck.errors import NonFiniteLossError
 from limbeck.tasks.classification import Predictions, predict
 from limbeck.train.checkpoint import Checkpoints
 from limbeck.train.optimisers import OptimiserChoice
@@ -115,7 +117,7 @@ def fit(
 
     while state.epoch < training.epochs:
         train_epoch(session)
-        state.sums.check()
+        state.check()
         objective.after_epoch()
         state.epoch, state.batch = state.epoch + 1, 0
         values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
@@ -173,7 +175,7 @@ def train_epoch(session: Session) -> None:
 
 def save(session: Session) -> None:
     """Write a checkpoint of a state that is known to be finite; every process takes part, the first one writes."""
-    session.state.sums.check()
+    session.state.check()
     content = session.state.state_dict()
     if session.runtime.first:
         session.checkpoints.save(content, session.state.step)
@@ -181,9 +183,19 @@ def save(session: Session) -> None:
 
 
 def predictions(cohort: Cohort, examples: Examples, runtime: Runtime) -> list[Predictions]:
-    """Return each student's predictions on a whole split, on every process."""
+    """Return each student's predictions on a whole split, on every process.
+
+    Raises:
+        NonFiniteLossError: an answer is NaN or infinite.
+    """
     shares = runtime.gather(predict(cohort, examples.in_order(500, runtime.rank, runtime.world)))
-    return [_joined([share[i] for share in shares]) for i in range(len(cohort.students))]
+    joined = [_joined([share[i] for share in shares]) for i in range(len(cohort.students))]
+    if not all(np.isfinite(said.logits).all() for said in joined):
+        raise NonFiniteLossError(
+            "the network's answers in evaluation are NaN or infinite: training has diverged; lower the learning rate, "
+            "add warm-up or clip the gradient, and start in a new folder"
+        )
+    return joined
 
 
 def _joined(shares: list[Predictions]) -> Predictions:

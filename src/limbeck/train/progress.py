@@ -48,7 +48,8 @@ class Display:
         self._started = self._spoken = time.monotonic()
         self._run = self._bars.add_task(name, total=epochs, completed=done, note="")
         if not self.live:
-            self.say(f"{name}: {epochs} epochs" + (f", continuing after {done}" if done else ""))
+            length = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+            self.say(f"{name}: {length}" + (f", continuing after {done}" if done else ""))
 
     def advance(self, epoch: int, values: Mapping[str, float]) -> None:
         """Show a finished epoch, counted from 1."""
@@ -58,7 +59,7 @@ class Display:
         now = time.monotonic()
         if not self.live and (now - self._spoken > SECONDS_BETWEEN_LINES or epoch == self._epochs):
             left = (now - self._started) / (epoch - self._first) * (self._epochs - epoch)
-            rest = f"  about {left:.0f} s left" if left else ""
+            rest = f"  about {_duration(left)} left" if left else ""
             self.say(f"{self._name}: epoch {epoch}/{self._epochs}  {note}{rest}")
             self._spoken = now
 
@@ -73,3 +74,9 @@ class Display:
     def say(self, text: str) -> None:
         """Print a line above the bars."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -37,6 +37,7 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
     Raises:
         LimbeckError: the folder holds another recipe's run, or another process is writing it.
     """
+    _check(job, runtime)
     with held(folder, runtime):
         claim(job, folder, runtime)
         results = folder / "results.json"
@@ -45,7 +46,6 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
                 student.load_state_dict(safetensors.load_file(folder / f"{name}.safetensors"))
             finished: dict[str, Any] = json.loads(results.read_text())
             return finished
-        _check_outputs(job, runtime)
         objective = Objective(job.cohort, job.writer, Classification(), job.teacher, job.splits.train.id_space)
         started = time.monotonic()
         state = fit(
@@ -68,13 +68,26 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
         return found
 
 
-def _check_outputs(job: Job, runtime: Runtime) -> None:
-    """Refuse a network that has not one logit per class, before it is trained."""
-    classes = len(job.splits.train.classes)
-    batch = next(iter(job.splits.train.in_order(2)))
+def _check(job: Job, runtime: Runtime) -> None:
+    """Refuse batches that cannot be cut, and a network without one logit per class, before anything is written.
+
+    Raises:
+        LimbeckError: says which.
+    """
+    train, training = job.splits.train, job.training
+    train.epoch(
+        0, batch_size=training.batch_size, seed=0, rank=runtime.rank, world=runtime.world, parts=training.accumulate
+    )
+    classes = len(train.classes)
+    batch = next(iter(train.in_order(2)))
     job.cohort.to(runtime.device).eval()
-    with torch.no_grad():
-        outputs = job.cohort(batch.views)
+    try:
+        with torch.no_grad():
+            outputs = job.cohort(batch.views)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        shape = "×".join(map(str, train.shape))
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LimbeckError(f"{job.name}: the network cannot read images of {shape}: {reason}") from error
     for name, output in zip(students(job.cohort), outputs, strict=True):
         if output.logits.ndim != 2 or output.logits.shape[1] != classes:
             found = output.logits.shape[-1] if output.logits.ndim == 2 else list(output.logits.shape)

@@ -42,6 +42,8 @@ class Runtime:
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
         if on_cpu and precision == "16-mixed":
             raise LimbeckError("16-mixed needs a GPU: set training.precision to bf16-mixed or 32-true on a CPU")
+        if accelerator == "cuda" and not torch.cuda.is_available():
+            raise LimbeckError("there is no CUDA GPU here: use --accelerator cpu, or auto")
         local = devices or int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         machines = nodes or int(os.environ.get("GROUP_WORLD_SIZE", "1"))
         strategy = "ddp" if local * machines > 1 else "auto"

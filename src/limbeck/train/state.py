@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from limbeck.core.cohort import Cohort
 from limbeck.core.objective import Objective
+from limbeck.errors import NonFiniteLossError
 from limbeck.metrics import accuracy, nll
 from limbeck.tasks.classification import Predictions
 from limbeck.train.record import Sums
@@ -33,6 +35,22 @@ class State:
     def cohort(self) -> Cohort:
         """The networks to evaluate and export: averaged where averaging is on."""
         return self.objective.cohort if self.averaged is None else cast("Cohort", self.averaged.module)
+
+    def check(self) -> None:
+        """Raise if a loss term or a weight became NaN or infinite; this reads the device.
+
+        Raises:
+            NonFiniteLossError: names the step and the term, or the weight.
+        """
+        self.sums.check()
+        weights = {name: tensor for name, tensor in self.cohort.state_dict().items() if tensor.is_floating_point()}
+        finite = torch.stack([tensor.isfinite().all() for tensor in weights.values()]).tolist()
+        for name, sound in zip(weights, finite, strict=True):
+            if not sound:
+                raise NonFiniteLossError(
+                    f"the weight {name} is NaN or infinite after step {self.step}; lower the learning rate, add "
+                    "warm-up or clip the gradient; the last good checkpoint is kept"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it; every process calls this."""
