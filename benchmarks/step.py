@@ -201,7 +201,7 @@ def report(times: dict[str, list[float]], steps: int, runtime: Runtime, options:
     for name, seconds in times.items():
         floor = times[FLOOR_KD if name == "KD" else FLOOR]
         ratios = [a / b for a, b in zip(seconds, floor, strict=True)]
-        low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+        low, middle, high = statistics.quantiles(ratios, n=4)
         against = "floor + teacher" if name == "KD" else "floor"
         cost = f"{1000 * statistics.median(seconds) / steps:.2f}"
         rows.append(f"| {name} | {cost} | {against} | {middle:.3f} | {low:.3f} to {high:.3f} |")
@@ -212,7 +212,7 @@ def report(times: dict[str, list[float]], steps: int, runtime: Runtime, options:
             f"{torch.__version__}, {options.precision}, {'compiled, ' if options.compile else ''}"
             f"{'channels-last' if last else 'contiguous'}; {options.rounds} rounds of {steps} steps.",
             "",
-            "| training step | ms | against | ratio, median | range |",
+            "| training step | ms | against | ratio, median | middle half of the rounds |",
             "|---|---|---|---|---|",
             *rows,
             "",
