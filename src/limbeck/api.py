@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,7 +28,6 @@ from limbeck.recipes.explain import explain
 from limbeck.targets import METHODS
 from limbeck.tasks.classification import Predictions
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, origin
-from limbeck.teachers.weights import fingerprint
 from limbeck.train.job import Job, Origin
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice
@@ -35,8 +35,12 @@ from limbeck.train.progress import Display
 from limbeck.train.rates import RATES, Cosine, Rate
 from limbeck.train.run import run
 from limbeck.train.runtime import Runtime
+from limbeck.train.weights import fingerprint
 
 _T = TypeVar("_T")
+
+# As in recipes: what is held out does not move with the seed of a run, so that runs can be paired by seed.
+SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def distil(
         train: map-style data set of (image, label); its random transforms become replayable.
         test: the same without random transforms; only ever used for the final report.
         method: a name, a mapping as in a recipe (`{"name": "kd", "alpha": 0.9}`), or any `TargetWriter`, your own too.
-        teacher: for methods that need one: a trained network with the same classes, or the folder of an earlier run.
+        teacher: for methods that need one: a trained network with the same classes (it is frozen and moved to the
+            device), or the folder of an earlier run.
         epochs: passes over the training data.
         batch_size: examples per step.
         optimiser: SGD with learning rate 0.1 by default; a name, a mapping or an object.
@@ -123,19 +128,22 @@ def distil(
     given = {"optimiser": optimiser or SGD(), "schedule": schedule or Cosine(), "training": settings, "seed": seed}
     choices = _checked(_Choices, given)
     runtime = Runtime(accelerator, precision=choices.training.precision)
-    splits = _splits(train, test, validation, workers, seed, runtime.device)
+    splits = _splits(train, test, validation, workers, runtime.device)
     taught, by = _teacher(teacher, writer, splits, runtime.device)
     name = type(student).__qualname__
     recipe = {"data": {"source": type(train).__qualname__}, "model": {"name": name}, "method": _described(writer)}
     recipe |= fields_of(choices)
     content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
+    if splits.validation is not None:
+        content["validation data"] = splits.validation.fingerprint
+    content["network"] = hashlib.sha256(repr(student).encode()).hexdigest()
     content["first weights"] = fingerprint(student)
     if taught is not None:
         content["teacher"] = taught.fingerprint()
     job = Job(name, Peers([student]), writer, taught, splits, choices.optimiser, choices.schedule,
               choices.training, choices.seed, recipe, recipe, content, None, by)  # fmt: skip
     with ExitStack() as stack:
-        place = Path(folder) if folder is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place = Path(folder) if folder is not None else _temporary(stack, runtime)
         display = stack.enter_context(Display(silent=not (progress and runtime.first)))
         figures = run(job, place, runtime, display)["students"]["student"]
         with np.load(place / "predictions.npz") as arrays:
@@ -159,12 +167,18 @@ def _described(writer: TargetWriter) -> dict[str, Any]:
     return {"name": name, **(fields_of(writer) if is_dataclass(writer) else {})}
 
 
+def _temporary(stack: ExitStack, runtime: Runtime) -> Path:
+    """Return one folder for all processes, removed at the end."""
+    own = stack.enter_context(tempfile.TemporaryDirectory())
+    stack.callback(runtime.barrier)
+    return Path(runtime.gather(own)[0])
+
+
 def _splits(
     train: MapDataset,
     test: MapDataset,
     validation: float | int | MapDataset,
     workers: int,
-    seed: int,
     device: torch.device,
 ) -> Splits:
     """Give the user's data sets ids, and hold a validation split out of the training set."""
@@ -174,7 +188,7 @@ def _splits(
         return Splits(whole, own, StreamedExamples.wrap(test, whole.classes, workers=workers, device=device))
     kept = held_out = None
     if validation:
-        kept, held_out = stratified_split(targets_of(train), validation, seed)
+        kept, held_out = stratified_split(targets_of(train), validation, SPLIT_SEED)
     part = StreamedExamples.wrap(train, ids=kept, workers=workers, device=device)
     rest = None if held_out is None else StreamedExamples.wrap(train, ids=held_out, workers=workers, device=device)
     return Splits(part, rest, StreamedExamples.wrap(test, part.classes, workers=workers, device=device))

@@ -183,7 +183,7 @@ def test_unknown_names(name: str, message: str) -> None:
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(LimbeckError, match="pretrained='yes': Input should be a valid boolean"):
+    with pytest.raises(LimbeckError, match="pretrained='yes': must be a valid boolean"):
         check_model(ModelSpec("torchvision:resnet18", {"pretrained": "yes"}))
     with pytest.raises(
         LimbeckError, match="'torchvision:resnet18' has no option 'pretraned'; did you mean 'pretrained'"

@@ -64,7 +64,7 @@ THERE = "(other libraries' are torchvision:NAME and timm:NAME)"
         ("tim:resnet18", {}, "model 'tim:resnet18' is unknown; did you mean 'timm:resnet18'?"),
         ("wrn_17_2", {}, "model 'wrn_17_2', depth=17: should be 6n + 4 (10, 16, 22, 28, ...)"),
         ("wrn_4_2", {}, "model 'wrn_4_2', depth=4: should be 6n + 4 (10, 16, 22, 28, ...)"),
-        ("wrn_16_0", {}, "model 'wrn_16_0', widen=0: Input should be greater than or equal to 1"),
+        ("wrn_16_0", {}, "model 'wrn_16_0', widen=0: must be greater than or equal to 1"),
         (
             "resnet20",
             {"shortcuts": "pad"},
@@ -75,13 +75,13 @@ THERE = "(other libraries' are torchvision:NAME and timm:NAME)"
         (
             "resnet20",
             {"shortcut": "cnv"},
-            "model 'resnet20', shortcut='cnv': Input should be 'pad' or 'conv'",
+            "model 'resnet20', shortcut='cnv': must be 'pad' or 'conv'",
         ),
-        ("resnet20", {"width": 2.0}, "model 'resnet20', width=2.0: Input should be a valid integer"),
-        ("resnet20", {"width": True}, "model 'resnet20', width=True: Input should be a valid integer"),
-        ("cnn", {"width": "8"}, "model 'cnn', width='8': Input should be a valid integer"),
-        ("wrn_16_2", {"dropout": 1.5}, "model 'wrn_16_2', dropout=1.5: Input should be less than 1"),
-        ("wrn_16_2", {"dropout": float("nan")}, "model 'wrn_16_2', dropout=nan: Input should be less than 1"),
+        ("resnet20", {"width": 2.0}, "model 'resnet20', width=2.0: must be a valid integer"),
+        ("resnet20", {"width": True}, "model 'resnet20', width=True: must be a valid integer"),
+        ("cnn", {"width": "8"}, "model 'cnn', width='8': must be a valid integer"),
+        ("wrn_16_2", {"dropout": 1.5}, "model 'wrn_16_2', dropout=1.5: must be less than 1"),
+        ("wrn_16_2", {"dropout": float("nan")}, "model 'wrn_16_2', dropout=nan: must be less than 1"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(name: str, options: Options, message: str) -> None:

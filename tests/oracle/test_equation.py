@@ -139,7 +139,8 @@ def test_pskd_over_three_epochs(scale):
         objective.after(step)
         objective.after_epoch()
         past = [softmax(row) for row in rows]
-    soft = (1 - alpha) * torch.nn.functional.one_hot(torch.tensor(labels), 4) + alpha * objective.writer._banks[0].rows
+    rows = objective.writer._banks[0].past.values
+    soft = (1 - alpha) * torch.nn.functional.one_hot(torch.tensor(labels), 4) + alpha * rows
     assert not soft.requires_grad
     assert torch.allclose(soft.sum(1), torch.ones(5, dtype=soft.dtype))
 
@@ -149,6 +150,7 @@ def test_pskd_mixes_the_two_rows_as_the_labels_are_mixed_and_records_mostly_own_
     objective = Objective(Peers([net]), PSKD(1.0), Classification(), examples=4)
     first = objective(batch([0, 1, 2, 0]), Clock(0, 2))
     objective.after(first)
+    objective.after_epoch()
     rows = [softmax(row) for row in net.logits.tolist()]
 
     net.logits.data = draw(5, 4, 3, 1.0)
@@ -163,8 +165,9 @@ def test_pskd_mixes_the_two_rows_as_the_labels_are_mixed_and_records_mostly_own_
     assert step.loss.item() == pytest.approx(expected, rel=1e-6)
 
     objective.after(step)
+    objective.after_epoch()
     now = [softmax(row) for row in net.logits.tolist()]
-    recorded = objective.writer._banks[0].rows
+    recorded = objective.writer._banks[0].past.values
     for i, share in enumerate(shares):
         assert recorded[i].tolist() == pytest.approx(now[i] if share >= 0.5 else rows[i], rel=1e-6)
 

@@ -39,7 +39,7 @@ def test_a_run_stopped_after_any_step_ends_with_the_same_bits(train, weights, tm
     again = train(PSKD(0.8), folder=tmp_path / "cut", **settings)
 
     assert torch.equal(weights(whole), weights(again))
-    assert torch.equal(whole.objective.writer._banks[0].rows, again.objective.writer._banks[0].rows)
+    assert torch.equal(whole.objective.writer._banks[0].past.values, again.objective.writer._banks[0].past.values)
     assert read(tmp_path / "whole" / "metrics.jsonl") == read(tmp_path / "cut" / "metrics.jsonl")
 
 

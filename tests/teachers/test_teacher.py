@@ -11,7 +11,7 @@ from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model
 from limbeck.teachers import Inputs, Teacher, TeacherChoice, load_teacher
 from limbeck.teachers.teacher import origin
-from limbeck.teachers.weights import fingerprint
+from limbeck.train.weights import fingerprint
 
 DIGITS = Inputs(("zero", "one", "two"), 1, (0.5,), (0.25,))
 CPU = torch.device("cpu")

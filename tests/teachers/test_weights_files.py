@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from limbeck.errors import LimbeckError
-from limbeck.teachers.weights import load_weights, read_weights
+from limbeck.train.weights import load_weights, read_weights
 
 
 def net(width=3):

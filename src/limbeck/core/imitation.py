@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from limbeck.core.batch import Units
+from limbeck.core.batch import Mix, Units
+from limbeck.errors import LimbeckError
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,24 @@ class Losses(NamedTuple):
 def imitation(units: Units, targets: Sequence[Target]) -> Losses:
     """Evaluate the equation for one network.
 
-    Half-precision logits are raised to float32; float32 and float64 stay what they are. A target of weight 0 costs
-    nothing and is logged as if it had a weight.
+    Half-precision logits are raised to float32; float32 and float64 stay what they are. A target of weight 0 adds
+    nothing and is still logged.
+
+    Raises:
+        LimbeckError: two targets have one name.
     """
+    if len({target.name for target in targets}) < len(targets):
+        raise LimbeckError(f"targets need different names; these are {[target.name for target in targets]}")
     logits = units.logits if units.logits.dtype == torch.float64 else units.logits.float()
-    total = logits.new_zeros(())
+    terms: list[Tensor] = []
     parts: dict[str, Tensor] = {}
     for temperature, group in _by_temperature(targets).items():
         log_p = functional.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
-        total = total + temperature**2 * _mixed_cross_entropy(units, log_p, group)
+        hard = label_cross_entropy(units, log_p) if any(target.probabilities is None for target in group) else None
+        terms += _weighted(log_p, hard, group, temperature**2)
         with torch.no_grad():
-            parts |= {target.name: _divergence(units, log_p.detach(), target) for target in group}
-    return Losses(total, parts)
+            parts |= {target.name: _divergence(units, log_p, hard, target) for target in group}
+    return Losses(sum(terms[1:], start=terms[0]) if terms else 0 * logits.sum(), parts)
 
 
 def _by_temperature(targets: Sequence[Target]) -> dict[float, list[Target]]:
@@ -78,43 +85,43 @@ def _by_temperature(targets: Sequence[Target]) -> dict[float, list[Target]]:
     return groups
 
 
-def _mixed_cross_entropy(units: Units, log_p: Tensor, targets: Sequence[Target]) -> Tensor:
-    """Return H(Σ w_k q_k, p), summed over the units: labels are gathered, the rest is mixed before one product."""
-    total = log_p.new_zeros(())
-    label_weight = sum(target.weight for target in targets if target.probabilities is None)
-    if label_weight:
-        total = total + label_weight * label_cross_entropy(units, log_p)
-    soft = [(t.weight, t.probabilities.to(log_p.dtype)) for t in targets if t.probabilities is not None and t.weight]
+def _weighted(log_p: Tensor, hard: Tensor | None, targets: Sequence[Target], square: float) -> list[Tensor]:
+    """Return T² · H(Σ w_k q_k, p) as at most two terms: the labels', and all other targets', which are mixed first."""
+    terms = []
+    label_weight = square * sum(target.weight for target in targets if target.probabilities is None)
+    if hard is not None and label_weight:
+        terms.append(hard if label_weight == 1 else label_weight * hard)
+    soft = [
+        (-square * target.weight) * target.probabilities.to(log_p.dtype)
+        for target in targets
+        if target.probabilities is not None and target.weight
+    ]
     if soft:
-        mixture = sum(weight * probabilities for weight, probabilities in soft)
-        total = total - (mixture * log_p).sum()
-    return total
+        terms.append((sum(soft[1:], start=soft[0]) * log_p).sum())
+    return terms
 
 
 def label_cross_entropy(units: Units, log_p: Float[Tensor, "units classes"]) -> Float[Tensor, ""]:
     """Return -Σ_units log p[label], where a mixed unit has its two labels by their shares."""
-    own = log_p.gather(1, units.labels[:, None])[:, 0]
     if units.mix is None:
-        return -own.sum()
+        return functional.nll_loss(log_p, units.labels, reduction="sum")
+    own = log_p.gather(1, units.labels[:, None])[:, 0]
     partner = log_p.gather(1, units.mix.labels[:, None])[:, 0]
     share = units.mix.weight.to(log_p.dtype)
     return -(share * own + (1 - share) * partner).sum()
 
 
-def _divergence(units: Units, log_p: Tensor, target: Target) -> Tensor:
+def _divergence(units: Units, log_p: Tensor, hard: Tensor | None, target: Target) -> Tensor:
     """Return Σ_units KL(q ‖ p) of one target."""
-    if target.probabilities is None:
-        return label_cross_entropy(units, log_p) - _label_entropy(units)
-    q = target.probabilities.detach().to(log_p.dtype).expand_as(log_p)
-    entropy: Tensor = torch.special.entr(q).sum()
-    return -(q * log_p).sum() - entropy
+    if target.probabilities is not None:
+        q = target.probabilities.detach().to(log_p.dtype)
+        return functional.kl_div(log_p.detach(), q.expand_as(log_p), reduction="sum")
+    assert hard is not None
+    return hard.detach() if units.mix is None else hard.detach() - _label_entropy(units.labels, units.mix)
 
 
-def _label_entropy(units: Units) -> Shaped[Tensor, ""] | float:
-    """Return the entropy of the mixed labels; plain labels have none."""
-    if units.mix is None:
-        return 0.0
-    share = units.mix.weight
-    two = torch.special.entr(share) + torch.special.entr(1 - share)
-    both: Tensor = torch.where(units.labels == units.mix.labels, torch.zeros_like(two), two)
+def _label_entropy(labels: Tensor, mix: Mix) -> Tensor:
+    """Return the entropy of the mixed labels; two equal labels have none."""
+    two = torch.special.entr(mix.weight) + torch.special.entr(1 - mix.weight)
+    both: Tensor = torch.where(labels == mix.labels, torch.zeros_like(two), two)
     return both.sum()

@@ -118,7 +118,7 @@ class Objective(nn.Module):
         examples: 1 + the largest example id, for writers that remember each example.
 
     Raises:
-        LimbeckError: the writer needs a teacher or `examples` that is not given.
+        LimbeckError: the writer needs a teacher or `examples` that is not given; the teacher is a module.
     """
 
     def __init__(
@@ -131,6 +131,8 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         method = type(writer).__name__
+        if isinstance(teacher, nn.Module):
+            raise LimbeckError("a module given as teacher would be trained and saved: give limbeck.Teacher(network)")
         if writer.needs.teacher and teacher is None:
             raise LimbeckError(f"{method} needs a teacher and none is given")
         if writer.needs.ids and examples is None:

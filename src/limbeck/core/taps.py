@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,8 @@ class Tapped(nn.Module):
         self._copy = any(getattr(module, "inplace", False) for module in modules.values())
         self._seen: dict[str, tuple[Tensor, int]] = {}
         for path in self.paths:
-            modules[path].register_forward_hook(self._hook(path))
+            # a partial, since a copy of this module must keep what its own layers put out: closures are not copied
+            modules[path].register_forward_hook(functools.partial(self._keep, path))
 
     def forward(self, view: Tensor) -> Output:
         """Return logits [B, K] and the tapped tensors by path."""
@@ -53,12 +55,9 @@ class Tapped(nn.Module):
         self._seen.clear()
         return Output(logits, taps)
 
-    def _hook(self, path: str) -> Any:
-        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not isinstance(output, Tensor):
-                kind = type(output).__name__
-                raise LimbeckError(f"layer {path!r} puts out {kind}, not one tensor; tap a layer inside it")
-            tensor = output.clone() if self._copy else output
-            self._seen[path] = (tensor, tensor._version)
-
-        return keep
+    def _keep(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, Tensor):
+            kind = type(output).__name__
+            raise LimbeckError(f"layer {path!r} puts out {kind}, not one tensor; tap a layer inside it")
+        tensor = output.clone() if self._copy else output
+        self._seen[path] = (tensor, tensor._version)

@@ -22,6 +22,8 @@ from limbeck.data.targets import class_names, targets_of
 from limbeck.data.views import View
 from limbeck.errors import LimbeckError
 
+SAMPLED = 16
+
 
 class StreamedExamples:
     """Examples that are read when they're needed, by worker processes. See `Examples`.
@@ -92,7 +94,7 @@ class StreamedExamples:
         1] and normalised if `mean` and `std` are given. Labels are read from `.targets` if there is one, else
         by a pass over the data set. Its own transforms run in `in_order` too (with fixed seeds), so give data
         to be evaluated on plain ones. The fingerprint knows the labels, the shape and the type of the data
-        set, but not its pixels.
+        set, and a few of its images.
 
         Args:
             dataset: of (image, label); all images have one shape, labels are whole numbers from 0.
@@ -121,7 +123,7 @@ class StreamedExamples:
             reader,
             Members(chosen, labels[chosen], len(labels), names),
             shape=reader.shape,
-            identity=[kind] * len(chosen),
+            identity=[kind, *_looks(reader, chosen)],
             mean=mean or (0.0,) * channels,
             std=std or (1.0,) * channels,
             views=views,
@@ -197,6 +199,12 @@ class StreamedExamples:
         images = pixels.to(self._device, non_blocking=True).index_select(0, places)
         groups = torch.split(images, piece.stop - piece.start)
         return run.batch(piece, groups[:views], groups[views:])
+
+
+def _looks(reader: Reader, ids: NDArray[np.int64]) -> list[str]:
+    """Return digests of a few images, evenly spread, as they come out of the data set's own transforms."""
+    some = ids[np.unique(np.linspace(0, len(ids) - 1, SAMPLED).astype(np.int64))]
+    return [hashlib.sha256(reader.read(int(i), 0, None).numpy().tobytes()).hexdigest() for i in some]
 
 
 def _fingerprint(identity: Sequence[str], shape: tuple[int, int, int], members: Members) -> str:

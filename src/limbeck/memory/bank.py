@@ -1,20 +1,34 @@
-"""A row of class probabilities per training example: what the network last said of it.
+"""A row of class probabilities per training example: what the network said of it in the epoch before.
 
-Each example is visited once an epoch, and its row is read before it is written, so a row read in epoch t was written
-in epoch t-1 and processes need not talk during an epoch: each writes the rows of its own examples, and one collective
-at the end of the epoch (or before a checkpoint) merges them. Memory: examples × classes × 4 bytes, on the device of
+Rows that are recorded in an epoch are recalled from the next one on: who reads a row, its own example or one that is
+mixed with it, never depends on what came first. So processes need not talk during an epoch: each records the rows of
+its own examples, and one collective at its end shares them. Memory: 2 × examples × classes × 4 bytes, on the device of
 the logits or in RAM, on every process.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, distributed
 
 from limbeck.errors import LimbeckError
+
+# Rows that travel in one collective: bounds what it needs besides the bank.
+CHUNK = 1 << 16
+
+
+class Rows(NamedTuple):
+    """Rows by example id, and which of them there are."""
+
+    values: Float[Tensor, "examples classes"]
+    there: Bool[Tensor, " examples"]
+
+    def to(self, device: torch.device) -> Rows:
+        """Move both."""
+        return self if self.values.device == device else Rows(self.values.to(device), self.there.to(device))
 
 
 class PredictionBank:
@@ -27,74 +41,87 @@ class PredictionBank:
 
     def __init__(self, examples: int, home: Literal["device", "ram"]) -> None:
         self.examples, self.home = examples, home
-        self.rows: Float[Tensor, "examples classes"] | None = None
-        self.known: Bool[Tensor, " examples"] | None = None
-        self._fresh: Bool[Tensor, " examples"] | None = None
+        self.past: Rows | None = None
+        self.present: Rows | None = None
 
     def recall(
         self, ids: Int[Tensor, " batch"], otherwise: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch classes"]:
-        """Return the rows of these examples, and the row of `otherwise` where nothing was recorded yet."""
-        if self.rows is None or self.known is None:
+        """Return the rows of the epoch before, and the row of `otherwise` for an example that has none."""
+        if self.past is None:
             return otherwise
-        rows, known = self._move_to(otherwise)
-        here = ids.to(rows.device)
-        found = rows.index_select(0, here).to(otherwise.device)
-        return torch.where(known.index_select(0, here).to(otherwise.device)[:, None], found, otherwise)
+        self.past = self.past.to(self._place(otherwise))
+        here = ids.to(self.past.values.device)
+        found = self.past.values.index_select(0, here).to(otherwise.device)
+        there = self.past.there.index_select(0, here).to(otherwise.device)
+        return torch.where(there[:, None], found, otherwise)
 
     def record(self, ids: Int[Tensor, " batch"], probabilities: Float[Tensor, "batch classes"]) -> None:
-        """Write these examples' rows."""
-        if self.rows is None:
-            self._allocate(probabilities)
-        rows, known = self._move_to(probabilities)
-        if rows.shape[1] != probabilities.shape[1]:
-            raise LimbeckError(f"the prediction bank has {rows.shape[1]} classes, the network {probabilities.shape[1]}")
-        assert self._fresh is not None
-        here = ids.to(rows.device)
-        rows.index_copy_(0, here, probabilities.detach().to(rows.device, torch.float32))
-        known.index_fill_(0, here, True)
-        self._fresh.index_fill_(0, here, True)
+        """Keep these rows for the next epoch."""
+        if self.present is None:
+            self.present = self._empty(probabilities.shape[1], self._place(probabilities))
+        self.present = self.present.to(self._place(probabilities))
+        values, there = self.present
+        if values.shape[1] != probabilities.shape[1]:
+            raise LimbeckError(
+                f"the prediction bank has {values.shape[1]} classes, the network {probabilities.shape[1]}"
+            )
+        here = ids.to(values.device)
+        values.index_copy_(0, here, probabilities.detach().to(values.device, torch.float32))
+        there.index_fill_(0, here, True)
 
-    def merge(self) -> None:
-        """Give every process the rows that the others wrote since the last merge; a collective."""
-        if self.rows is None or self.known is None or self._fresh is None:
+    def turn(self) -> None:
+        """Close an epoch: what was recorded on any process becomes the past on all. A collective."""
+        if self.present is None:
             return
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            written = self._fresh.to(torch.int32)
-            mine = torch.where(self._fresh[:, None], self.rows, torch.zeros((), device=self.rows.device))
-            distributed.all_reduce(written)
-            distributed.all_reduce(mine)
-            self.rows = torch.where(written[:, None] > 0, mine, self.rows)
-            self.known = self.known | (written > 0)
-        self._fresh.zero_()
+        now = self._shared(self.present)
+        if self.past is None:
+            self.past = self._empty(now.values.shape[1], now.values.device)
+        self.past = self.past.to(now.values.device)
+        self.past.values.copy_(torch.where(now.there[:, None], now.values, self.past.values))
+        self.past.there.logical_or_(now.there)
+        self.present.there.zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the merged rows; every process must call it."""
-        self.merge()
-        return {} if self.rows is None else {"rows": self.rows, "known": self.known}
+        """Return the past, and within an epoch what all processes have recorded of it; every process must call this."""
+        state: dict[str, Any] = {}
+        if self.past is not None:
+            state["past"] = tuple(self.past)
+        if self.present is not None and (shared := self._shared(self.present)).there.any():
+            state["present"] = tuple(shared)
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up rows of a bank with as many examples."""
-        if not state:
-            self.rows = self.known = self._fresh = None
-            return
-        if len(state["rows"]) != self.examples:
-            raise LimbeckError(f"the saved bank has {len(state['rows'])} examples, the data {self.examples}")
-        self.rows, self.known = state["rows"].clone(), state["known"].clone()
-        self._fresh = torch.zeros_like(self.known)
+        loaded = {name: Rows(*(tensor.clone() for tensor in rows)) for name, rows in state.items()}
+        for rows in loaded.values():
+            if len(rows.values) != self.examples:
+                raise LimbeckError(f"the saved bank has {len(rows.values)} examples, the data {self.examples}")
+        self.past, self.present = loaded.get("past"), loaded.get("present")
+        if self.present is not None and _processes() > 1 and distributed.get_rank() > 0:
+            self.present.there.zero_()  # the first process holds what all had recorded
 
-    def _allocate(self, like: Tensor) -> None:
-        device = like.device if self.home == "device" else torch.device("cpu")
-        self.rows = torch.zeros(self.examples, like.shape[1], device=device)
-        self.known = torch.zeros(self.examples, dtype=torch.bool, device=device)
-        self._fresh = torch.zeros_like(self.known)
+    def _place(self, like: Tensor) -> torch.device:
+        return like.device if self.home == "device" else torch.device("cpu")
 
-    def _move_to(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Bring a freshly loaded bank home; afterwards nothing moves."""
-        assert self.rows is not None
-        assert self.known is not None
-        assert self._fresh is not None
-        device = like.device if self.home == "device" else torch.device("cpu")
-        if self.rows.device != device:
-            self.rows, self.known, self._fresh = (t.to(device) for t in (self.rows, self.known, self._fresh))
-        return self.rows, self.known
+    def _empty(self, classes: int, device: torch.device) -> Rows:
+        rows = torch.zeros(self.examples, classes, device=device)
+        return Rows(rows, torch.zeros(self.examples, dtype=torch.bool, device=device))
+
+    def _shared(self, mine: Rows) -> Rows:
+        """Return the rows of all processes, each of which has other examples."""
+        if _processes() == 1:
+            return mine
+        device = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
+        values, there = torch.zeros_like(mine.values), mine.there.to(device, torch.uint8)
+        for start in range(0, self.examples, CHUNK):
+            piece = slice(start, start + CHUNK)
+            rows = torch.where(mine.there[piece, None], mine.values[piece], 0.0).to(device)
+            distributed.all_reduce(rows)
+            values[piece] = rows.to(values.device)
+        distributed.all_reduce(there)
+        return Rows(values, there.to(mine.there.device, torch.bool))
+
+
+def _processes() -> int:
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator
 from torch import nn
@@ -18,6 +18,32 @@ from limbeck.errors import LimbeckError, nearest
 from limbeck.models.arguments import checked
 
 _WITH_AUXILIARY_HEADS = frozenset({"googlenet", "inception_v3"})
+
+
+class Pretraining(NamedTuple):
+    """What a library's pretrained network was trained to name and to read.
+
+    Attributes:
+        classes: how many.
+        mean: per colour, subtracted from images in [0, 1].
+        std: per colour, divided by.
+    """
+
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def pretraining(name: str) -> Pretraining:
+    """Return how the pretrained `torchvision:NAME` or `timm:NAME` was trained; downloads nothing."""
+    library, _, theirs = name.partition(":")
+    if library == "timm":
+        found = _timm().get_pretrained_cfg(_known_to_timm(theirs))
+        return Pretraining(found.num_classes, tuple(found.mean), tuple(found.std))
+    models = importlib.import_module("torchvision.models")
+    weights = models.get_model_weights(_known_to_torchvision(theirs)).DEFAULT
+    reads = weights.transforms()
+    return Pretraining(len(weights.meta["categories"]), tuple(reads.mean), tuple(reads.std))
 
 
 def _known_to_torchvision(name: str) -> str:

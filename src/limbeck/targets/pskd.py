@@ -13,10 +13,10 @@ Fidelity
     As in the authors' code: the row is the softmax, at temperature 1, of the **training** forward of the last epoch
     (train mode, that epoch's view, the weights of that moment), kept without gradient, and no extra forward is made;
     the first epoch is plain cross-entropy, since nothing is remembered yet; α_t is constant within an epoch. Resuming
-    restores the rows. Differences: the bank is merged once an epoch instead of gathered at every step, with equal
-    rows. Under CutMix and Mixup, which the authors' code does not cover: the rows of both images are mixed as their
-    labels are, and what the network says of a mixed image is recorded for an example only where at least half of the
-    image is its own; elsewhere the older row stays.
+    restores the rows. Differences: processes share their rows once an epoch, not at every step. Under CutMix and Mixup,
+    which the authors' code does not cover: the rows of both images are mixed as their labels are, and what the network
+    says of a mixed image is recorded for an example only where at least half of the image is its own; elsewhere the
+    older row stays.
 
 Limits
     α = 0 is cross-entropy, and so is the first epoch at any α.
@@ -46,7 +46,7 @@ class PSKD(TargetWriter):
 
     Attributes:
         alpha: the share of the past prediction in the last epoch, in [0, 1]; it grows linearly.
-        bank: where the past predictions live: on the training "device" (examples × classes × 4 bytes of it), or in
+        bank: where the past predictions live: on the training "device" (2 × examples × classes × 4 bytes of it), or in
             "ram".
     """
 
@@ -83,7 +83,7 @@ class PSKD(TargetWriter):
     def after_epoch(self) -> None:
         """Share the rows among the processes."""
         for bank in self._banks:
-            bank.merge()
+            bank.turn()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows of each student."""

@@ -16,9 +16,10 @@ from limbeck.core.batch import Output
 from limbeck.core.config import configurable
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model, check_model
+from limbeck.models.bridges import pretraining
 from limbeck.plain import recipe_of
-from limbeck.teachers.weights import fingerprint, load_weights, read_weights
 from limbeck.train.job import Origin
+from limbeck.train.weights import fingerprint, load_weights, read_weights
 
 
 class Inputs(NamedTuple):
@@ -113,7 +114,7 @@ class Teacher:
         Raises:
             LimbeckError: other classes, or the same ones in another order; another number of channels.
         """
-        self.net.to(device)
+        self.net.to(device).to(memory_format=torch.channels_last)
         if self.inputs is None:
             return self
         _same_classes(self.name, self.inputs.classes, data.classes)
@@ -167,7 +168,17 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
             f"the teacher {choice.model.name!r} would be untrained: give run, weights, or a timm: or torchvision: "
             "model with pretrained: true"
         )
-    return Teacher(build_model(choice.model, len(data.classes), data.channels), name=f"teacher {choice.model.name}")
+    name = choice.model.name
+    known = pretraining(name)
+    if known.classes != len(data.classes):
+        raise LimbeckError(
+            f"the teacher {name!r} was pretrained on {known.classes} classes, the student's data have "
+            f"{len(data.classes)}: train it on these data first, as a stage of its own"
+        )
+    grey = data.channels != len(known.mean)
+    mean, std = (known.mean[:1] * data.channels, known.std[:1] * data.channels) if grey else (known.mean, known.std)
+    net = build_model(choice.model, len(data.classes), data.channels)
+    return Teacher(net, Inputs(data.classes, data.channels, mean, std), f"teacher {name}")
 
 
 def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:

@@ -32,11 +32,11 @@ class Checkpoints:
         """Write a state, then drop the oldest."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        content = buffer.getvalue()
+        content = buffer.getbuffer()
         digest = hashlib.sha256(content).hexdigest()[:16]
         files.write(self.folder / f"{step:09d}-{digest}.pt", content)
         for old in self._newest_first()[KEPT:]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
         """Return the newest sound state, or None where there is none at all.
@@ -45,11 +45,15 @@ class Checkpoints:
             LimbeckError: there are checkpoints and all are damaged.
         """
         found = self._newest_first()
+        damaged: list[Path] = []
         for path in found:
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest()[:16] == path.stem.partition("-")[2]:
                 state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+                for other in damaged:
+                    other.unlink(missing_ok=True)  # it must not count as one of the two that are kept
                 return state
+            damaged.append(path)
             self.say(f"checkpoint {path} is damaged; falling back to the one before it")
         if found:
             raise LimbeckError(f"every checkpoint in {self.folder} is damaged; remove the folder to start over")

@@ -39,6 +39,7 @@ def claim(job: Job, folder: Path, runtime: Runtime) -> None:
                 "folder, or remove this one"
             )
     elif runtime.first:
+        files.remove_unfinished(folder)
         files.write(folder / "recipe.yaml", yaml.safe_dump(job.written, sort_keys=False, allow_unicode=True))
         files.write(environment, json.dumps(_environment(job, runtime), indent=2) + "\n")
     runtime.barrier()
@@ -81,7 +82,8 @@ def held(folder: Path, runtime: Runtime) -> Iterator[None]:
         raise LimbeckError(f"cannot write into {folder}: {error.strerror}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            # of POSIX: unlike flock's, it is not inherited by workers, which may outlive a killed run by seconds
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
             raise LimbeckError(f"another process is writing {folder}; wait for it or choose another folder") from error
         yield

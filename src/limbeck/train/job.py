@@ -19,6 +19,7 @@ from limbeck.train.rates import Rate
 EFFECTLESS = {
     "data.source.root",
     "data.workers",
+    "method.bank",
     "teacher.run",
     "teacher.stage",
     "teacher.weights",
@@ -83,7 +84,9 @@ class Job:
     def group(self) -> str:
         """The SHA-256 of what runs have in common that differ in their seed (and their teacher's) only."""
         recipe = {key: value for key, value in effective(self.recipe).items() if key != "seed"}
-        content = self.content | ({} if self.taught_by is None else {"teacher": self.taught_by.group})
+        content = {key: value for key, value in self.content.items() if key != "first weights"}
+        if self.taught_by is not None:
+            content["teacher"] = self.taught_by.group
         return _digest([recipe, content])
 
 

@@ -15,7 +15,7 @@ from limbeck.core.cohort import Cohort
 from limbeck.core.config import Count, Flag, Fraction, Positive, configurable
 from limbeck.core.objective import Objective
 from limbeck.data.examples import Examples
-from limbeck.errors import NonFiniteLossError
+from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.tasks.classification import Predictions, predict
 from limbeck.train.checkpoint import Checkpoints
 from limbeck.train.optimisers import OptimiserChoice
@@ -38,7 +38,7 @@ class Training:
         ema: decay per step of the averaged weights, which are then the ones that are evaluated and exported.
         precision: "32-true", "bf16-mixed" or "16-mixed".
         compile: compile each student with `torch.compile`.
-        channels_last: keep images and convolutions in the channels-last memory format.
+        channels_last: keep the students' convolutions in the channels-last memory format, which is mostly the faster.
         checkpoint_steps: also write a checkpoint every so many steps within an epoch.
     """
 
@@ -106,30 +106,31 @@ def fit(
     if training.compile:
         for student in objective.cohort.students:
             student.compile()
+    runtime.begin()
     model, stepper = runtime.setup(objective, optimiser.build(objective.cohort.parameters()))
     state = State(objective, stepper, runtime, training.ema)
     checkpoints = Checkpoints(folder / "checkpoints", display.say)
     if (saved := checkpoints.load()) is not None:
         state.load_state_dict(saved)
     session = Session(model, stepper, state, checkpoints, train, optimiser, rate, training, seed, runtime)
-    record = Record(folder if runtime.first else None, state.epoch)
-    display.begin(name, training.epochs, state.epoch)
-
-    while state.epoch < training.epochs:
-        train_epoch(session)
-        state.check()
-        objective.after_epoch()
-        state.epoch, state.batch = state.epoch + 1, 0
-        values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
-        state.sums = Sums()
-        if validation is not None:
-            values |= state.keep_best(predictions(state.cohort, validation, runtime))
-        record.write(state.epoch, values)
-        display.advance(state.epoch, values)
-        save(session)
-
-    record.close()
-    display.end()
+    if len(set(runtime.gather(state.step))) > 1:
+        raise LimbeckError(f"not every process sees the checkpoints in {folder}: put the folder on a shared disk")
+    with (
+        Record(folder if runtime.first else None, state.epoch) as record,
+        display.run(name, training.epochs, state.epoch),
+    ):
+        while state.epoch < training.epochs:
+            train_epoch(session)
+            state.check()
+            objective.after_epoch()
+            state.epoch, state.batch = state.epoch + 1, 0
+            values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
+            state.sums = Sums()
+            if validation is not None:
+                values |= state.keep_best(predictions(state.cohort, validation, runtime))
+            record.write(state.epoch, values)
+            display.advance(state.epoch, values)
+            save(session)
     return state
 
 
@@ -167,15 +168,15 @@ def train_epoch(session: Session) -> None:
         stepper.step()
         stepper.zero_grad(set_to_none=True)
         if state.averaged is not None:
-            state.averaged.update_parameters(objective.cohort)
+            state.averaged.update(objective.cohort)
         state.step, state.batch = state.step + 1, state.batch + 1
         if training.checkpoint_steps and state.step % training.checkpoint_steps == 0 and state.batch < steps:
+            state.check()
             save(session)
 
 
 def save(session: Session) -> None:
-    """Write a checkpoint of a state that is known to be finite; every process takes part, the first one writes."""
-    session.state.check()
+    """Write a checkpoint of a checked state; every process takes part, the first one writes."""
     content = session.state.state_dict()
     if session.runtime.first:
         session.checkpoints.save(content, session.state.step)
@@ -187,7 +188,10 @@ def predictions(cohort: Cohort, examples: Examples, runtime: Runtime) -> list[Pr
 
     Raises:
         NonFiniteLossError: an answer is NaN or infinite.
+        LimbeckError: there are fewer examples than processes.
     """
+    if examples.count < runtime.world:
+        raise LimbeckError(f"{examples.count} examples cannot be shared among {runtime.world} processes: use fewer")
     shares = runtime.gather(predict(cohort, examples.in_order(500, runtime.rank, runtime.world)))
     joined = [_joined([share[i] for share in shares]) for i in range(len(cohort.students))]
     if not all(np.isfinite(said.logits).all() for said in joined):

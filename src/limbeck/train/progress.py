@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -42,8 +43,16 @@ class Display:
         """Stop the live display."""
         self._bars.stop()
 
-    def begin(self, name: str, epochs: int, done: int = 0) -> None:
-        """Announce a run, of which `done` epochs are there already."""
+    @contextmanager
+    def run(self, name: str, epochs: int, done: int = 0) -> Iterator[None]:
+        """Announce a run, of which `done` epochs are there already, and count it as done at the end."""
+        self._begin(name, epochs, done)
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _begin(self, name: str, epochs: int, done: int) -> None:
         self._name, self._epochs, self._first = name, epochs, done
         self._started = self._spoken = time.monotonic()
         self._run = self._bars.add_task(name, total=epochs, completed=done, note="")
@@ -63,8 +72,7 @@ class Display:
             self.say(f"{self._name}: epoch {epoch}/{self._epochs}  {note}{rest}")
             self._spoken = now
 
-    def end(self) -> None:
-        """Take the run's bar away and count the run as done."""
+    def _end(self) -> None:
         if self._run is not None:
             self._bars.remove_task(self._run)
             self._run = None

@@ -23,69 +23,73 @@ NEVER = 2**62
 
 
 class Sums:
-    """Running sums of an epoch, on the device, with the first step at which each became non-finite."""
+    """Sums over the units of an epoch, kept on the device until `check` reads them."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self.values: Tensor | None = None
-        self.first_bad: Tensor | None = None
+        self.units = 0
+        self._totals: Tensor | None = None
+        self._steps: list[int] = []
+        self._rows: list[Tensor] = []
 
     def add(self, step: Step) -> None:
         """Take in the sums of one micro-batch; starts no transfer."""
         assert step.loss is not None
-        wrong = [(units.logits.argmax(1) != units.labels).sum() for units in step.students]
+        wrong = [(units.logits.argmax(1) != units.labels).sum(dtype=torch.float32) for units in step.students]
         errors = {"error" if len(wrong) == 1 else f"error/{i}": count for i, count in enumerate(wrong)}
         found = {"loss": step.loss.detach(), **step.parts, **errors}
-        now = torch.stack([*(value.float() for value in found.values()), step.loss.new_tensor(float(step.units))])
-        if self.values is None or self.first_bad is None:
-            self.names = [*found, "count"]
-            self.values = torch.zeros_like(now, dtype=torch.float64)
-            self.first_bad = torch.full_like(now, NEVER, dtype=torch.int64)
-        self.values = self.values.to(now.device) + now
-        bad = torch.where(now.isfinite(), NEVER, step.clock.step)
-        self.first_bad = torch.minimum(self.first_bad.to(now.device), bad)
+        self.names = list(found)
+        self.units += step.units
+        self._steps.append(step.clock.step)
+        self._rows.append(torch.stack([value.float() for value in found.values()]))
 
-    def check(self) -> None:
-        """Raise if any term became NaN or infinite; this reads the device.
+    def check(self, runtime: Runtime) -> None:
+        """Read the device, and raise on every process if a term became NaN or infinite on any. A collective.
 
         Raises:
             NonFiniteLossError: names the first step and its terms.
         """
-        if self.first_bad is None:
+        if not self._rows:
             return
-        steps = self.first_bad.tolist()
-        first = min(steps)
+        rows = torch.stack(self._rows).cpu().double()
+        self._totals = rows.sum(0) if self._totals is None else self._totals + rows.sum(0)
+        steps = torch.tensor(self._steps)[:, None]
+        first_bad = torch.where(rows.isfinite(), NEVER, steps).amin(0)
+        self._steps, self._rows = [], []
+        bad = runtime.smallest(first_bad).tolist()
+        first = min(bad)
         if first < NEVER:
-            terms = [name for name, step in zip(self.names, steps, strict=True) if step == first and name != "loss"]
+            terms = [name for name, step in zip(self.names, bad, strict=True) if step == first and name != "loss"]
             raise NonFiniteLossError(
                 f"the loss became NaN or infinite at step {first}, in the term {' and '.join(terms) or 'loss'}; "
                 "lower the learning rate, add warm-up or clip the gradient; the last good checkpoint is kept"
             )
 
     def means(self, runtime: Runtime) -> dict[str, float]:
-        """Return each sum over all processes, divided by the number of units."""
-        assert self.values is not None
-        *sums, count = runtime.sum(self.values.clone()).tolist()
-        return {name: value / count for name, value in zip(self.names, sums, strict=False)}
+        """Return each sum over all processes, divided by the number of units; after `check`."""
+        *sums, units = self._over_all(runtime).tolist()
+        return {name: value / units for name, value in zip(self.names, sums, strict=True)}
 
     def state_dict(self, runtime: Runtime) -> dict[str, Any]:
-        """Return the sums of a begun epoch over all processes, each of which must call this."""
-        values = None if self.values is None else runtime.sum(self.values.clone())
-        return {"names": self.names, "values": values, "first_bad": self.first_bad}
+        """Return the sums of a begun epoch over all processes, each of which must call this; after `check`."""
+        return {} if self._totals is None else {"names": self.names, "sums": self._over_all(runtime)}
 
     def load_state_dict(self, state: dict[str, Any], runtime: Runtime) -> None:
         """Take up the sums of a begun epoch: the first process takes them, the others start at zero."""
-        self.names, self.first_bad = state["names"], state["first_bad"]
-        values = state["values"]
-        self.values = values if values is None or runtime.first else torch.zeros_like(values)
+        if state and runtime.first:
+            self.names, self._totals, self.units = state["names"], state["sums"][:-1], int(state["sums"][-1])
+
+    def _over_all(self, runtime: Runtime) -> Tensor:
+        assert self._totals is not None
+        return runtime.sum(torch.cat([self._totals, self._totals.new_tensor([self.units])]))
 
 
 class Record:
-    """The lines of metrics.jsonl and the TensorBoard events of a run; only the first process writes.
+    """The lines of metrics.jsonl and the TensorBoard events of a run; a context manager.
 
     Args:
         folder: the run's folder, or None to keep nothing.
-        epoch: lines of this epoch and later are dropped: the run continues there.
+        epoch: lines of later epochs are dropped: the run continues there.
     """
 
     def __init__(self, folder: Path | None, epoch: int) -> None:
@@ -101,6 +105,15 @@ class Record:
 
             self.writer = SummaryWriter(str(folder), purge_step=epoch + 1 if kept else None)
 
+    def __enter__(self) -> Record:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Flush the events, and end the thread that writes them."""
+        if self.writer is not None:
+            self.writer.close()
+
     def write(self, epoch: int, values: dict[str, float]) -> None:
         """Append one epoch (counted from 1)."""
         if self.path is None:
@@ -110,15 +123,14 @@ class Record:
         for name, value in values.items():
             self.writer.add_scalar(name, value, epoch)
 
-    def close(self) -> None:
-        """Flush the events."""
-        if self.writer is not None:
-            self.writer.close()
-
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics.jsonl; a last line cut short by a kill is passed over."""
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """Return the lines of a metrics.jsonl, up to the first that a kill or a disk has spoilt."""
+    lines: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text(errors="replace").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return lines

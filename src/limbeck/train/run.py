@@ -27,6 +27,7 @@ from limbeck.train.loop import fit, predictions
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
 from limbeck.train.state import State
+from limbeck.train.weights import load_weights, read_weights
 
 
 def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str, Any]:
@@ -43,8 +44,9 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
         results = folder / "results.json"
         if results.exists():
             for name, student in zip(students(job.cohort), job.cohort.students, strict=True):
-                student.load_state_dict(safetensors.load_file(folder / f"{name}.safetensors"))
-            finished: dict[str, Any] = json.loads(results.read_text())
+                path = folder / f"{name}.safetensors"
+                load_weights(student, read_weights(path)[0], str(path))
+            finished: dict[str, Any] = files.read_json(results)
             return finished
         objective = Objective(job.cohort, job.writer, Classification(), job.teacher, job.splits.train.id_space)
         started = time.monotonic()
@@ -79,16 +81,18 @@ def _check(job: Job, runtime: Runtime) -> None:
         0, batch_size=training.batch_size, seed=0, rank=runtime.rank, world=runtime.world, parts=training.accumulate
     )
     classes = len(train.classes)
-    batch = next(iter(train.in_order(2)))
+    view = torch.zeros(2, *train.shape, device=runtime.device)
     job.cohort.to(runtime.device).eval()
     try:
         with torch.no_grad():
-            outputs = job.cohort(batch.views)
+            outputs = dict(zip(students(job.cohort), job.cohort((view,)), strict=True))
+            if job.teacher is not None:
+                outputs["the teacher"] = job.teacher(view)
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         shape = "×".join(map(str, train.shape))
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LimbeckError(f"{job.name}: the network cannot read images of {shape}: {reason}") from error
-    for name, output in zip(students(job.cohort), outputs, strict=True):
+    for name, output in outputs.items():
         if output.logits.ndim != 2 or output.logits.shape[1] != classes:
             found = output.logits.shape[-1] if output.logits.ndim == 2 else list(output.logits.shape)
             raise LimbeckError(f"{name} answers {found} logits for an image, the data have {classes} classes")

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
@@ -41,19 +43,20 @@ class Runtime:
         nodes: int | None = None,
         precision: Precision = "32-true",
     ) -> None:
-        from lightning_fabric import Fabric
-
         on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
         if on_cpu and precision == "16-mixed":
             raise LimbeckError("16-mixed needs a GPU: set training.precision to bf16-mixed or 32-true on a CPU")
         if accelerator == "cuda" and not torch.cuda.is_available():
             raise LimbeckError("there is no CUDA GPU here: use --accelerator cpu, or auto")
-        local = devices or int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        machines = nodes or int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+        local = devices or _told("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE")
+        machines = nodes or _told("GROUP_WORLD_SIZE", "SLURM_NNODES")
         strategy = "ddp" if local * machines > 1 else "auto"
         try:
+            mixed = (
+                None if precision == "32-true" else _Autocast(precision, "cpu" if on_cpu else _accelerator(accelerator))
+            )
             self.fabric = Fabric(
-                accelerator=accelerator, devices=local, num_nodes=machines, strategy=strategy, precision=precision
+                accelerator=accelerator, devices=local, num_nodes=machines, strategy=strategy, plugins=mixed
             )
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
@@ -104,10 +107,19 @@ class Runtime:
             nn.utils.clip_grad_norm_(student.parameters(), norm)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Add a tensor up over the processes."""
-        if self.world > 1:
-            distributed.all_reduce(values)
-        return values
+        """Return a small tensor, added up over the processes."""
+        return self._reduced(values, distributed.ReduceOp.SUM)
+
+    def smallest(self, values: Tensor) -> Tensor:
+        """Return the smallest of each value over the processes."""
+        return self._reduced(values, distributed.ReduceOp.MIN)
+
+    def _reduced(self, values: Tensor, how: Any) -> Tensor:
+        if self.world == 1:
+            return values
+        moved = values.to(self.device, copy=True)
+        distributed.all_reduce(moved, how)
+        return moved.to(values.device)
 
     def gather(self, value: Any) -> list[Any]:
         """Return every process's value, in the order of ranks."""
@@ -126,7 +138,16 @@ class Runtime:
         mixed = 0
         for number in (*numbers, self.rank):
             mixed = (mixed * 6364136223846793005 + number + 1442695040888963407) % 2**63
-        torch.manual_seed(mixed)
+        # torch.manual_seed asks every kind of device in turn, which takes a good part of a small step
+        torch.default_generator.manual_seed(mixed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index].manual_seed(mixed)
+
+    def begin(self) -> None:
+        """Forget what an earlier run in this process taught the float16 loss scaler."""
+        precision = self.fabric.strategy.precision
+        if isinstance(precision, MixedPrecision) and precision.scaler is not None:
+            precision.scaler = torch.amp.GradScaler(self.device.type)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the loss scaler's state under float16, else nothing."""
@@ -135,6 +156,27 @@ class Runtime:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the loss scaler's state."""
         self.fabric.strategy.precision.load_state_dict(state)
+
+
+class _Autocast(MixedPrecision):
+    """Mixed precision by autocast alone: Fabric would also round every float of a batch, the mixing weights too."""
+
+    def convert_input(self, data: Any) -> Any:
+        return data
+
+    def convert_output(self, data: Any) -> Any:
+        return data
+
+
+def _accelerator(name: str) -> str:
+    """Return the kind of device that "auto" stands for."""
+    found = torch.accelerator.current_accelerator()
+    return found.type if name == "auto" and found is not None else name
+
+
+def _told(*names: str) -> int:
+    """Return what the launcher says in the first of these variables that is set, else 1."""
+    return int(next((os.environ[name] for name in names if name in os.environ), "1"))
 
 
 def _keep_freed_memory() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import copy
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from limbeck.core.cohort import Cohort
 from limbeck.core.objective import Objective
@@ -17,16 +17,37 @@ from limbeck.train.record import Sums
 from limbeck.train.runtime import Runtime
 
 
+class Averaged:
+    """A running average of a cohort's weights and batch statistics, weight by weight.
+
+    `torch.optim.swa_utils.AveragedModel` would average the counters of batch normalisation as well, to wrong integers.
+
+    Args:
+        cohort: the networks that are trained; the average starts from them.
+        decay: what is kept of the average at each step.
+    """
+
+    def __init__(self, cohort: Cohort, decay: float) -> None:
+        self.cohort = copy.deepcopy(cohort).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, cohort: Cohort) -> None:
+        """Move towards the networks as they are now."""
+        pairs = list(zip(self.cohort.state_dict().values(), cohort.state_dict().values(), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([mean for mean, _ in floats], [now for _, now in floats], 1 - self.decay)
+        for mean, now in pairs:
+            if not mean.is_floating_point():
+                mean.copy_(now)
+
+
 class State:
     """Everything that moves while training, with the place where training stands."""
 
     def __init__(self, objective: Objective, optimiser: Optimizer, runtime: Runtime, ema: float | None) -> None:
         self.objective, self.optimiser, self.runtime = objective, optimiser, runtime
-        self.averaged = (
-            None
-            if ema is None
-            else AveragedModel(objective.cohort, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)  # type: ignore[no-untyped-call]
-        )
+        self.averaged = None if ema is None else Averaged(objective.cohort, ema)
         self.epoch = self.batch = self.step = 0
         self.sums = Sums()
         self.best: list[dict[str, Any]] = []
@@ -34,18 +55,18 @@ class State:
     @property
     def cohort(self) -> Cohort:
         """The networks to evaluate and export: averaged where averaging is on."""
-        return self.objective.cohort if self.averaged is None else cast("Cohort", self.averaged.module)
+        return self.objective.cohort if self.averaged is None else self.averaged.cohort
 
     def check(self) -> None:
-        """Raise if a loss term or a weight became NaN or infinite; this reads the device.
+        """Raise, on every process, if a loss term or a weight became NaN or infinite; reads the device.
 
         Raises:
             NonFiniteLossError: names the step and the term, or the weight.
         """
-        self.sums.check()
+        self.sums.check(self.runtime)
         weights = {name: tensor for name, tensor in self.cohort.state_dict().items() if tensor.is_floating_point()}
-        finite = torch.stack([tensor.isfinite().all() for tensor in weights.values()]).tolist()
-        for name, sound in zip(weights, finite, strict=True):
+        finite = torch.stack([tensor.isfinite().all() for tensor in weights.values()]).to(torch.uint8)
+        for name, sound in zip(weights, self.runtime.smallest(finite).tolist(), strict=True):
             if not sound:
                 raise NonFiniteLossError(
                     f"the weight {name} is NaN or infinite after step {self.step}; lower the learning rate, add "
@@ -60,7 +81,7 @@ class State:
             "step": self.step,
             "objective": self.objective.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.cohort.state_dict(),
             "runtime": self.runtime.state_dict(),
             "sums": self.sums.state_dict(self.runtime),
             "best": self.best,
@@ -72,7 +93,7 @@ class State:
         self.objective.load_state_dict(state["objective"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
+            self.averaged.cohort.load_state_dict(state["averaged"])
         self.runtime.load_state_dict(state["runtime"])
         self.sums.load_state_dict(state["sums"], self.runtime)
         self.best = state["best"]
