@@ -1,9 +1,10 @@
 """What goes wrong while a run is going on: it stops with one line, and the same command goes on from there."""
 
 import errno
-import fcntl
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,9 +97,14 @@ def test_a_folder_that_holds_another_run_says_what_differs(refused, tiny, small)
 
 def test_two_runs_cannot_write_one_folder(refused, tmp_path):
     (tmp_path / "run").mkdir()
-    with (tmp_path / "run" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    hold = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held'); sys.stdin.read()"
+    )
+    command = [sys.executable, "-u", "-c", hold, str(tmp_path / "run" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
         said = refused("train", "digits/baseline", "--folder", "run")
+        other.stdin.close()
     assert said == "another process is writing run; wait for it or choose another folder"
 
 

@@ -271,7 +271,8 @@ class Fickle(Pictures):
         (Fickle(FLOATS, [0, 1, 0, 1]), r"example 2 of the data set has label 1, but its \.targets say 0"),
     ],
 )
-def test_mistakes_that_show_later_are_one_line_as_well(data, message, workers):
+def test_mistakes_that_show_later_are_one_line_as_well(data, message, workers, monkeypatch):
+    monkeypatch.setattr("limbeck.data.streamed.SAMPLED", 1)
     examples = StreamedExamples.wrap(data, workers=workers)
     with pytest.raises(LimbeckError, match=message) as caught:
         epoch(examples, batch_size=2)

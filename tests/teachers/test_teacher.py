@@ -52,7 +52,7 @@ def test_a_teacher_of_a_run_names_its_own_network_and_answers_as_it_did(file):
     view = torch.randn(4, 1, 8, 8)
     expected = net().eval()(view)
     teacher = load_teacher(TeacherChoice(weights=str(path)), DIGITS).meet(DIGITS, CPU)
-    assert torch.equal(teacher(view).logits, expected)
+    torch.testing.assert_close(teacher(view).logits, expected)  # another memory format rounds otherwise
     assert teacher.fingerprint() == fingerprint(net())
 
 
