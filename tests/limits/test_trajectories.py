@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from limbeck.core import Constant, Output, Until
-from limbeck.targets import PSKD, CrossEntropy, Hinton, LabelSmoothing
+from limbeck.targets import CSKD, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
 
 
 def teacher(view):
@@ -13,7 +13,20 @@ def teacher(view):
 
 
 @pytest.mark.parametrize("mix", [False, True])
-@pytest.mark.parametrize("method", [LabelSmoothing(0.0), Hinton(0.0, 4.0), PSKD(0.0), PSKD(0.0, bank="ram")])
+@pytest.mark.parametrize(
+    "method",
+    [
+        LabelSmoothing(0.0),
+        LabelSmoothing(0.0, "others"),
+        Hinton(0.0, 4.0),
+        TfKDSelf(0.0),
+        TfKDReg(0.0),
+        TfKDReg(0.0, reading="code"),
+        CSKD(0.0),
+        PSKD(0.0),
+        PSKD(0.0, bank="ram"),
+    ],
+)
 def test_at_weight_zero_every_method_is_cross_entropy(train, weights, method, mix):
     taught = teacher if method.needs.teacher else None
     assert torch.equal(weights(train(CrossEntropy(), mix=mix)), weights(train(method, taught, mix=mix)))
@@ -40,14 +53,35 @@ def test_kd_from_a_uniform_teacher_at_temperature_one_is_label_smoothing(train, 
     torch.testing.assert_close(uniform, weights(train(LabelSmoothing(0.2))), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("method", "same"),
+    [
+        (TfKDSelf(0.7, 2.0), Hinton(0.7, 2.0)),
+        (TfKDSelf(0.7, 2.0, "code", 4.0), Hinton(0.7, 2.0)),
+        (Hinton(0.7, 2.0, "mean"), TfKDSelf(0.7, 2.0, "code")),
+        (TfKDReg(0.5, 1.0, 0.8), LabelSmoothing(0.1, "others")),
+        (LabelSmoothing(0.12, "others"), LabelSmoothing(0.16)),
+    ],
+)
+def test_limits_of_the_teacher_free_methods(train, weights, method, same):
+    """Four classes: a multiplier of 4 makes up for the mean over classes."""
+    one, two = (weights(train(one, teacher if one.needs.teacher else None)) for one in (method, same))
+    torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [TfKDReg(0.9, 3.0), CSKD(2.0, 2.0)])
+def test_other_methods_leave_cross_entropy_at_once(train, weights, method):
+    assert not torch.allclose(weights(train(CrossEntropy(), epochs=1)), weights(train(method, epochs=1)), atol=1e-4)
+
+
 @pytest.mark.parametrize("mix", [False, True])
-@pytest.mark.parametrize("method", [CrossEntropy(), PSKD(0.8)])
+@pytest.mark.parametrize("method", [CrossEntropy(), PSKD(0.8), CSKD(), TfKDReg()])
 def test_accumulation_is_one_batch(train, weights, method, mix):
     whole, cut = weights(train(method, mix=mix)), weights(train(method, mix=mix, accumulate=4))
     torch.testing.assert_close(cut, whole, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", [CrossEntropy(), LabelSmoothing(0.1), PSKD(0.8)])
+@pytest.mark.parametrize("method", [CrossEntropy(), LabelSmoothing(0.1), PSKD(0.8), CSKD(), TfKDReg()])
 def test_the_same_seed_gives_the_same_weights(train, weights, method):
     assert torch.equal(weights(train(method, mix=True)), weights(train(method, mix=True)))
 

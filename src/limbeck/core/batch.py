@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -32,12 +33,15 @@ class Batch(NamedTuple):
         views: one or more random views of the same examples, each float [B, C, H, W].
         labels: int64 [B].
         mix: the images mixed into these ones, or None.
+        siblings: for each view, one of another example of the same class, float [B, C, H, W] (mixed as the views are);
+            empty where nobody asks for them.
     """
 
     ids: Int[Tensor, " batch"]
     views: tuple[Float[Tensor, "batch channels height width"], ...]
     labels: Int[Tensor, " batch"]
     mix: Mix | None = None
+    siblings: tuple[Float[Tensor, "batch channels height width"], ...] = ()
 
 
 class Output(NamedTuple):
@@ -61,6 +65,15 @@ class Units(NamedTuple):
     labels: Int[Tensor, " units"]
     ids: Int[Tensor, " units"]
     mix: Mix | None = None
+
+    def by_label(
+        self, rows: Callable[[Int[Tensor, " units"]], Float[Tensor, "units classes"]]
+    ) -> Float[Tensor, "units classes"]:
+        """Return `rows(labels)`; of a mixed unit, the rows of its two labels by their shares."""
+        own = rows(self.labels)
+        if self.mix is None:
+            return own
+        return torch.lerp(rows(self.mix.labels), own, self.mix.weight.to(own.dtype)[:, None])
 
 
 class Clock(NamedTuple):

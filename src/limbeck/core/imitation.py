@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -21,8 +20,7 @@ from limbeck.core.batch import Mix, Units
 from limbeck.errors import LimbeckError
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Probabilities to imitate.
 
     Attributes:
@@ -38,9 +36,9 @@ class Target:
     weight: float = 1.0
     temperature: float = 1.0
 
-    def __rmul__(self, factor: float) -> Target:
+    def __rmul__(self, factor: float) -> Target:  # type: ignore[override]
         """Return the same target with its weight multiplied."""
-        return replace(self, weight=factor * self.weight)
+        return self._replace(weight=factor * self.weight)
 
 
 class Losses(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -55,6 +56,8 @@ class Step(NamedTuple):
         clock: when.
         students: each student's units, in the cohort's order.
         teacher: the teacher's units on the view of each student, or None when there is no teacher.
+        siblings: each student's units on another example of the same class, without gradient, or None.
+        lessons: what the writer told each student to imitate.
         loss: the sum over students and units, to be divided by the global number of units.
         parts: for the log, sums over the units, by name.
     """
@@ -63,6 +66,8 @@ class Step(NamedTuple):
     clock: Clock
     students: list[Units]
     teacher: list[Units] | None
+    siblings: list[Units] | None = None
+    lessons: Sequence[Sequence[Target]] = ()
     loss: Float[Tensor, ""] | None = None
     parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
@@ -72,11 +77,23 @@ class Step(NamedTuple):
         return self.students[0].logits.shape[0]
 
 
+Relation = Literal["any", "larger", "smaller", "same"]
+
+
 class Needs(NamedTuple):
-    """What a target writer cannot do without."""
+    """What a target writer cannot do without.
+
+    Attributes:
+        teacher: a frozen network that answers beside the students.
+        ids: the number of example ids, to remember something of each.
+        siblings: of every example, another one of its class.
+        relation: what the teacher's network must be beside the student's, by number of parameters.
+    """
 
     teacher: bool = False
     ids: bool = False
+    siblings: bool = False
+    relation: Relation = "any"
 
 
 class TargetWriter(ABC):
@@ -87,6 +104,9 @@ class TargetWriter(ABC):
     @abstractmethod
     def write(self, step: Step) -> list[list[Target]]:
         """Return the targets of each student."""
+
+    def check(self, classes: int) -> None:
+        """Refuse settings that mean nothing for so many classes, before anything is written."""
 
     def prepare(self, examples: int) -> None:
         """Learn how many example ids there are, before the first step."""
@@ -145,7 +165,7 @@ class Objective(nn.Module):
         """Return the step with its loss: un-normalised sums over this process's units."""
         outputs = self.cohort(batch.views)
         students = [self.task.units(output, batch) for output in outputs]
-        step = Step(batch, clock, students, self._teach(batch, len(students)))
+        step = Step(batch, clock, students, self._teach(batch, len(students)), self._look_at_siblings(batch))
         lessons = self.writer.write(step)
         losses = [imitation(units, targets) for units, targets in zip(students, lessons, strict=True)]
         parts = {
@@ -153,7 +173,7 @@ class Objective(nn.Module):
             for i, loss in enumerate(losses)
             for name, value in loss.parts.items()
         }
-        return step._replace(loss=_sum([loss.total for loss in losses]), parts=parts)
+        return step._replace(lessons=lessons, loss=_sum([loss.total for loss in losses]), parts=parts)
 
     def _teach(self, batch: Batch, students: int) -> list[Units] | None:
         """Ask the teacher once per distinct view; students that share a view share the answer."""
@@ -161,6 +181,17 @@ class Objective(nn.Module):
             return None
         answers = [self.task.units(self.teacher(view), batch) for view in batch.views]
         return answers if len(answers) == students else answers * students
+
+    @torch.no_grad()
+    def _look_at_siblings(self, batch: Batch) -> list[Units] | None:
+        """Ask the students themselves, in a forward of its own, as they are (in training mode when training)."""
+        if not self.writer.needs.siblings:
+            return None
+        if not batch.siblings:
+            method = type(self.writer).__name__
+            raise LimbeckError(f"{method} needs siblings in every batch: take batches from epoch(..., siblings=True)")
+        units = [self.task.units(output, batch) for output in self.cohort(batch.siblings)]
+        return [one._replace(logits=one.logits.detach()) for one in units]
 
     def after(self, step: Step) -> None:
         """Let the writer remember the step."""

@@ -20,6 +20,7 @@ MIX: Final = 1
 PARTNER: Final = 2
 SIZE: Final = 3
 DATASET: Final = 4
+SIBLING: Final = 5
 
 _MASK: Final = (1 << 64) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -46,7 +47,7 @@ def uniform(
 
 
 def integers(
-    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], high: int, *, stream: int = 0
+    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], high: int | Int[Tensor, " batch"], *, stream: int = 0
 ) -> Int[Tensor, " batch"]:
     """Give each example an integer, uniform in [0, high), from 32 random bits; `high` is at most 2**31."""
     return (_shifted(words(seed, epoch, view, ids, stream=stream), 32) * high) >> 32

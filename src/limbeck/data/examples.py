@@ -81,6 +81,7 @@ class Examples(Protocol):
         batch_size: int,
         seed: int,
         views: int = 1,
+        siblings: bool = False,
         rank: int = 0,
         world: int = 1,
         parts: int = 1,
@@ -93,6 +94,7 @@ class Examples(Protocol):
             batch_size: examples in a step, over all processes and micro-batches.
             seed: of order and views.
             views: how many views of each example.
+            siblings: whether another example of the same class comes with each one.
             rank: which process this is.
             world: how many processes there are.
             parts: micro-batches in a step.

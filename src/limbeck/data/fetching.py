@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,14 +39,9 @@ class Fetch(NamedTuple):
         return cls(None, 0, np.stack((np.zeros_like(ids), ids), axis=1), np.arange(len(ids)))
 
     @classmethod
-    def random(
-        cls, seed: int, epoch: int, views: int, ids: NDArray[np.int64], partners: NDArray[np.int64] | None
-    ) -> Fetch:
-        """Ask for each view of these examples, then for each view of their partners."""
-        groups = [ids] if partners is None else [ids, partners]
-        asked = np.concatenate(
-            [np.stack((np.full_like(group, view), group), axis=1) for group in groups for view in range(views)]
-        )
+    def random(cls, seed: int, epoch: int, wanted: Sequence[tuple[int, NDArray[np.int64]]]) -> Fetch:
+        """Ask for groups of images in this order: of each, the number of the view and the ids."""
+        asked = np.concatenate([np.stack((np.full_like(ids, view), ids), axis=1) for view, ids in wanted])
         keys, places = np.unique(asked, axis=0, return_inverse=True)
         return cls(seed, epoch, keys, places.reshape(-1))
 

@@ -57,6 +57,7 @@ class Data:
         source: where they come from.
         validation: how many training examples are held out (stratified): a share (float) or a number (int); 0
             for none.
+        classes: use only the first so many classes, in the order of their labels; None uses all.
         examples: use only so many training examples (stratified), chosen after the validation split; None
             uses all.
         split_seed: of both choices.
@@ -67,6 +68,7 @@ class Data:
 
     source: Annotated[Source, Named(SOURCES)]
     validation: _Share | Index = 0.1
+    classes: Annotated[int, Strict(), Field(ge=2)] | None = None
     examples: Count | None = None
     split_seed: Index = 0
     views: tuple[Annotated[View, Named(VIEWS)], ...] | None = None
@@ -86,18 +88,20 @@ class Data:
         raw = self.source.load()
         check_labels(raw.train.labels, len(raw.classes), f"the training set of {self.source.name}")
         check_labels(raw.test.labels, len(raw.classes), f"the test set of {self.source.name}")
+        classes = raw.classes[: self.classes]
         labels, space = raw.train.labels, len(raw.train.labels)
-        kept, held = np.arange(space), None
+        kept, held = np.flatnonzero(labels < len(classes)), None
         if self.validation:
-            kept, held = stratified_split(labels, self.validation, self.split_seed)
+            kept, held = (kept[part] for part in stratified_split(labels[kept], self.validation, self.split_seed))
         if self.examples is not None:
             kept = kept[stratified_subset(labels[kept], self.examples, self.split_seed)]
         plain = Setting(raw.mean, raw.std, (), None, self.workers, device)
         changed = plain._replace(views=self.views or (), mix=self.mix)
-        train = raw.train.examples(Members(kept, labels[kept], space, raw.classes), changed)
+        train = raw.train.examples(Members(kept, labels[kept], space, classes), changed)
         validation = None
         if held is not None:
-            validation = raw.train.examples(Members(held, labels[held], space, raw.classes), plain)
+            validation = raw.train.examples(Members(held, labels[held], space, classes), plain)
         own = raw.test.labels
-        test = raw.test.examples(Members(np.arange(len(own)), own, len(own), raw.classes), plain)
+        asked = np.flatnonzero(own < len(classes))
+        test = raw.test.examples(Members(asked, own[asked], len(own), classes), plain)
         return Splits(train, validation, test)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Int64, Shaped
 from torch import Tensor
 
 from limbeck.core.batch import Batch, Mix
@@ -13,10 +14,27 @@ from limbeck.data.examples import Members
 from limbeck.data.mixing import Mixer, MixPlan
 from limbeck.data.order import Itinerary
 from limbeck.data.pipeline import Pipeline
+from limbeck.data.siblings import same_class
+
+
+class Role(NamedTuple):
+    """The examples that one place in the batches shows: the examples themselves, their partners, their siblings.
+
+    Attributes:
+        positions: in the split, in the order of use, int64 [M].
+        first: the number of the first view that is shown of them.
+    """
+
+    positions: Int64[Tensor, " used"]
+    first: int
 
 
 class Pass:
-    """The ids, labels, random numbers and partners of an epoch's batches, on the device, in the order of use.
+    """The ids, labels, random numbers and companions of an epoch's batches, on the device, in the order of use.
+
+    Attributes:
+        roles: whose images a batch needs, in this order: the examples; their partners where images are mixed; then, if
+            asked for, the siblings of each of them.
 
     Args:
         members: the split.
@@ -26,6 +44,7 @@ class Pass:
         seed: of the views.
         epoch: counts from 0.
         views: how many views of each example.
+        siblings: whether another example of the same class comes with each one.
         size: height and width of the images that are mixed.
         device: where the images are.
     """
@@ -40,58 +59,52 @@ class Pass:
         seed: int,
         epoch: int,
         views: int,
+        siblings: bool,
         size: tuple[int, int],
         device: torch.device,
     ) -> None:
-        all_ids, all_labels = torch.from_numpy(members.ids), torch.from_numpy(members.labels)
-        positions = torch.from_numpy(route.positions)
-        self._pipeline = pipeline
-        self._mixer = mixer
-        self.positions = positions.to(device)
-        self._ids = all_ids[positions].to(device)
-        self._labels = all_labels[positions].to(device)
-        self._draws = [pipeline.draws(seed, epoch, view, self._ids) for view in range(views)]
-        self.partners: Int64[Tensor, " used"] | None = None
+        ids, labels = torch.from_numpy(members.ids), torch.from_numpy(members.labels)
+        mine = torch.from_numpy(route.positions)
+        shown = [Role(mine, 0)]
         if mixer is not None:
-            plan = mixer.plan(seed, epoch, all_ids, *size)
-            mine = MixPlan(*(column[positions].to(device) for column in plan))
-            self.partners, self._weight, self._boxes = mine
-            others = plan.partners[positions]
-            self._partner_ids, self._partner_labels = (
-                all_ids[others].to(device),
-                all_labels[others].to(device),
-            )
-            self._partner_draws = [pipeline.draws(seed, epoch, view, self._partner_ids) for view in range(views)]
+            plan = mixer.plan(seed, epoch, ids, *size)
+            shown.append(Role(plan.partners[mine], 0))
+            self._mix = MixPlan(*(column[mine].to(device) for column in plan))
+        if siblings:
+            drawn = same_class(seed, epoch, ids, labels)
+            # other views than those of the examples themselves: a sibling may be in the same batch
+            shown += [Role(drawn[role.positions], views) for role in shown]
+        self._pipeline, self._mixer = pipeline, mixer
+        self._labels, self._ids = ([column[role.positions].to(device) for role in shown] for column in (labels, ids))
+        self.roles = [Role(role.positions.to(device), role.first) for role in shown]
+        self._draws = [
+            [pipeline.draws(seed, epoch, role.first + view, own) for view in range(views)]
+            for role, own in zip(shown, self._ids, strict=True)
+        ]
 
-    def batch(
-        self,
-        piece: slice,
-        own: Sequence[Shaped[Tensor, "batch channels height width"]],
-        others: Sequence[Shaped[Tensor, "batch channels height width"]],
-    ) -> Batch:
+    def batch(self, piece: slice, images: Sequence[Sequence[Shaped[Tensor, "batch channels height width"]]]) -> Batch:
         """Make a batch of stored images.
 
         Args:
             piece: which part of the pass.
-            own: for each view, the stored images of these examples.
-            others: for each view, those of their partners; empty where nothing is mixed.
+            images: for each role, for each view, the stored images.
         """
-        ids, labels = self._ids[piece], self._labels[piece]
-        images = [self._pipeline(image, numbers[piece]) for image, numbers in zip(own, self._draws, strict=True)]
-        if self._mixer is None:
-            return Batch(ids, tuple(images), labels)
-        mix = Mix(self._partner_ids[piece], self._partner_labels[piece], self._weight[piece])
-        mixed = [
-            self._blend(self._mixer, piece, image, self._pipeline(other, numbers[piece]))
-            for image, other, numbers in zip(images, others, self._partner_draws, strict=True)
-        ]
-        return Batch(ids, tuple(mixed), labels, mix)
+        seen = iter(
+            [self._pipeline(image, numbers[piece]) for image, numbers in zip(stored, draws, strict=True)]
+            for stored, draws in zip(images, self._draws, strict=True)
+        )
+        shown = [tuple(group) for group in self._blended(seen, piece)]
+        mix = None
+        if self._mixer is not None:
+            mix = Mix(self._ids[1][piece], self._labels[1][piece], self._mix.weight[piece])
+        return Batch(self._ids[0][piece], shown[0], self._labels[0][piece], mix, *shown[1:])
 
-    def _blend(
-        self,
-        mixer: Mixer,
-        piece: slice,
-        own: Float[Tensor, "batch channels height width"],
-        other: Float[Tensor, "batch channels height width"],
-    ) -> Float[Tensor, "batch channels height width"]:
-        return mixer.blend(own, other, self._weight[piece], self._boxes[piece])
+    def _blended(self, seen: Iterator[list[Tensor]], piece: slice) -> Iterator[list[Tensor]]:
+        """Mix each role with the one after it, where images are mixed."""
+        for own in seen:
+            if self._mixer is None:
+                yield own
+            else:
+                weight, boxes = self._mix.weight[piece], self._mix.boxes[piece]
+                pairs = zip(own, next(seen), strict=True)
+                yield [self._mixer.blend(image, other, weight, boxes) for image, other in pairs]

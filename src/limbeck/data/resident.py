@@ -73,6 +73,7 @@ class ResidentExamples:
         batch_size: int,
         seed: int,
         views: int = 1,
+        siblings: bool = False,
         rank: int = 0,
         world: int = 1,
         parts: int = 1,
@@ -97,6 +98,7 @@ class ResidentExamples:
             seed=seed,
             epoch=epoch,
             views=views,
+            siblings=siblings,
             size=self.shape[1:],
             device=self._device,
         )
@@ -114,11 +116,8 @@ class ResidentExamples:
             yield Round(tuple(self._batch(run, piece, views) for piece in pieces), total)
 
     def _batch(self, run: Pass, piece: slice, views: int) -> Batch:
-        own = self._pixels.index_select(0, run.positions[piece])
-        if run.partners is None:
-            return run.batch(piece, [own] * views, [])
-        others = self._pixels.index_select(0, run.partners[piece])
-        return run.batch(piece, [own] * views, [others] * views)
+        stored = [self._pixels.index_select(0, role.positions[piece]) for role in run.roles]
+        return run.batch(piece, [[images] * views for images in stored])
 
 
 def _check_size(views: Sequence[View], shape: tuple[int, int, int]) -> None:

@@ -29,8 +29,8 @@ class StreamedExamples:
     """Examples that are read when they're needed, by worker processes. See `Examples`.
 
     Reading gives one image; everything else happens on the device, for a whole batch, by the code that
-    resident images take. If images are mixed, a partner is read for each example that has one mixed in: up to
-    twice the decoding.
+    resident images take. If images are mixed, a partner is read for each example that has one mixed in, and a
+    sibling where the method asks for one: each up to twice the decoding.
 
     Args:
         reader: reads an image by its id.
@@ -143,6 +143,7 @@ class StreamedExamples:
         batch_size: int,
         seed: int,
         views: int = 1,
+        siblings: bool = False,
         rank: int = 0,
         world: int = 1,
         parts: int = 1,
@@ -167,6 +168,7 @@ class StreamedExamples:
             seed=seed,
             epoch=epoch,
             views=views,
+            siblings=siblings,
             size=self.shape[1:],
             device=self._device,
         )
@@ -183,22 +185,19 @@ class StreamedExamples:
 
     def _rounds(self, run: Pass, route: Itinerary, seed: int, epoch: int, views: int) -> Iterator[Round]:
         flat = [piece for pieces in route.pieces for piece in pieces]
-        ids = self.ids[route.positions]
-        partners = None if run.partners is None else self.ids[run.partners.cpu().numpy()]
-        fetches = [
-            Fetch.random(seed, epoch, views, ids[piece], None if partners is None else partners[piece])
-            for piece in flat
-        ]
+        ids = [self.ids[role.positions.cpu().numpy()] for role in run.roles]
+        shown = [(role.first + view, own) for role, own in zip(run.roles, ids, strict=True) for view in range(views)]
+        fetches = [Fetch.random(seed, epoch, [(view, own[piece]) for view, own in shown]) for piece in flat]
         images = zip(fetches, self._loaders.stream(fetches), strict=True)
         for pieces, total in zip(route.pieces, route.totals, strict=True):
             yield Round(tuple(self._batch(run, piece, views, *next(images)) for piece in pieces), total)
 
     def _batch(self, run: Pass, piece: slice, views: int, fetch: Fetch, pixels: Tensor) -> Batch:
-        # Each view's own images, then each view's partners; what is needed twice was read once.
+        # Role by role, each view's images; what is needed twice was read once.
         places = torch.from_numpy(fetch.places).to(self._device)
         images = pixels.to(self._device, non_blocking=True).index_select(0, places)
         groups = torch.split(images, piece.stop - piece.start)
-        return run.batch(piece, groups[:views], groups[views:])
+        return run.batch(piece, [groups[first : first + views] for first in range(0, len(groups), views)])
 
 
 def _looks(reader: Reader, ids: NDArray[np.int64]) -> list[str]:

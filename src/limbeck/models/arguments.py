@@ -17,14 +17,16 @@ checked = validate_call(config=_STRICT)
 """Decorator: a wrong type, value or name raises `pydantic.ValidationError` (a `ValueError`)."""
 
 
-def six_n_plus(rest: int) -> AfterValidator:
-    """Return a check for depths of 6n + `rest`, n >= 1: three stages of n blocks of two convolutions."""
+def blocks_plus(each: int, rest: int) -> AfterValidator:
+    """Return a check for depths of `each` * n + `rest`, n >= 1: n blocks of `each` layers, and `rest` others."""
 
     def check(depth: int) -> int:
-        if depth < 6 + rest or (depth - rest) % 6:
-            examples = ", ".join(str(6 * n + rest) for n in (1, 2, 3, 4))
+        if depth < each + rest or (depth - rest) % each:
+            examples = ", ".join(str(each * n + rest) for n in (1, 2, 3, 4))
             raise PydanticCustomError(
-                "depth", "should be 6n + {rest} ({examples}, ...)", {"rest": rest, "examples": examples}
+                "depth",
+                "should be {each}n + {rest} ({examples}, ...)",
+                {"each": each, "rest": rest, "examples": examples},
             )
         return depth
 

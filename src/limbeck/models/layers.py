@@ -1,4 +1,4 @@
-"""The pieces that the residual networks share.
+"""The pieces that the networks share.
 
 ReLU is never in place, here and in every network of this folder: the tensor before it can be tapped (OD wants
 it) and stays what it was. This costs no memory that lasts, for the backward pass keeps only ReLU's output.
@@ -21,6 +21,24 @@ def conv3x3(inside: int, outside: int, stride: int = 1) -> nn.Conv2d:
 def conv1x1(inside: int, outside: int, stride: int = 1) -> nn.Conv2d:
     """Return a 1x1 convolution without a bias."""
     return nn.Conv2d(inside, outside, 1, stride, bias=False)
+
+
+def conv_unit(
+    inside: int,
+    outside: int,
+    kernel_size: int = 1,
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+    activation: type[nn.Module] | None = nn.ReLU,
+) -> nn.Sequential:
+    """Return a convolution with a bias (`conv`), a batch norm (`bn`) and an activation (`relu`), unless it is None."""
+    unit = nn.Sequential()
+    unit.add_module("conv", nn.Conv2d(inside, outside, kernel_size, stride, padding, groups=groups))
+    unit.add_module("bn", nn.BatchNorm2d(outside))
+    if activation is not None:
+        unit.add_module("relu", activation())
+    return unit
 
 
 @final

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from limbeck.core.config import Count
-from limbeck.models.arguments import checked, six_n_plus
+from limbeck.models.arguments import blocks_plus, checked
 from limbeck.models.layers import Add, PadShortcut, conv1x1, conv3x3, init_kaiming
 
 Shortcut: TypeAlias = Literal["pad", "conv"]
@@ -29,7 +29,7 @@ class ResidualBlock(nn.Module):
         self.relu1 = nn.ReLU()
         self.conv2 = conv3x3(outside, outside)
         self.bn2 = nn.BatchNorm2d(outside)
-        self.shortcut = _shortcut(inside, outside, stride, shortcut)
+        self.shortcut = make_shortcut(inside, outside, stride, shortcut)
         self.add = Add()
         self.relu2 = nn.ReLU()
 
@@ -40,7 +40,8 @@ class ResidualBlock(nn.Module):
         return joined
 
 
-def _shortcut(inside: int, outside: int, stride: int, shortcut: Shortcut) -> nn.Module:
+def make_shortcut(inside: int, outside: int, stride: int, shortcut: Shortcut) -> nn.Module:
+    """Return what a block's input passes on its way past: nothing, unless the shape changes."""
     if stride == 1 and inside == outside:
         return nn.Identity()
     if shortcut == "pad":
@@ -68,7 +69,7 @@ class ResNet(nn.Module):
     @checked
     def __init__(
         self,
-        depth: Annotated[int, six_n_plus(2)],
+        depth: Annotated[int, blocks_plus(6, 2)],
         classes: Count,
         channels: Count,
         shortcut: Shortcut = "pad",

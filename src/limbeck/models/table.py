@@ -14,8 +14,16 @@ from limbeck.errors import LimbeckError, nearest
 from limbeck.models.arguments import check_arguments
 from limbeck.models.bridges import timm_model, torchvision_model
 from limbeck.models.cnn import SmallCNN
+from limbeck.models.densenet import DenseNet121
+from limbeck.models.four_stage_resnet import FourStageResNet
+from limbeck.models.googlenet import googlenet
+from limbeck.models.mobilenet import MobileNetV2
+from limbeck.models.plain_cnn import PlainCNN
 from limbeck.models.preact_resnet import PreActResNet18
+from limbeck.models.pyramidnet import PyramidNet
 from limbeck.models.resnet import ResNet
+from limbeck.models.resnext import ResNeXt29
+from limbeck.models.shufflenet import ShuffleNetV2
 from limbeck.models.wide_resnet import WideResNet
 
 Option: TypeAlias = bool | int | float | str
@@ -43,6 +51,18 @@ MODELS: dict[str, Builder] = {
     "resnet56": Builder(ResNet, {"depth": 56}),
     "resnet110": Builder(ResNet, {"depth": 110}),
     "preact_resnet18": Builder(PreActResNet18),
+    "resnet18": Builder(FourStageResNet, {"depth": 18}),
+    "resnet34": Builder(FourStageResNet, {"depth": 34}),
+    "resnet50": Builder(FourStageResNet, {"depth": 50}),
+    "resnet101": Builder(FourStageResNet, {"depth": 101}),
+    "resnet152": Builder(FourStageResNet, {"depth": 152}),
+    "resnext29_8x64d": Builder(ResNeXt29),
+    "densenet121": Builder(DenseNet121),
+    "pyramidnet200": Builder(PyramidNet, {"depth": 200, "alpha": 240}),
+    "googlenet": Builder(googlenet),
+    "mobilenet_v2": Builder(MobileNetV2),
+    "shufflenet_v2": Builder(ShuffleNetV2),
+    "plain_cnn": Builder(PlainCNN),
     "wrn_16_1": Builder(WideResNet, {"depth": 16, "widen": 1}),
     "wrn_16_2": Builder(WideResNet, {"depth": 16, "widen": 2}),
     "wrn_16_4": Builder(WideResNet, {"depth": 16, "widen": 4}),

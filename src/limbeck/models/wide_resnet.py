@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from limbeck.core.config import Count
-from limbeck.models.arguments import checked, six_n_plus
+from limbeck.models.arguments import blocks_plus, checked
 from limbeck.models.layers import conv3x3, init_kaiming
 from limbeck.models.preact_block import preact_stage
 
@@ -33,7 +33,7 @@ class WideResNet(nn.Module):
     @checked
     def __init__(
         self,
-        depth: Annotated[int, six_n_plus(4)],
+        depth: Annotated[int, blocks_plus(6, 4)],
         widen: Count,
         classes: Count,
         channels: Count,

@@ -114,7 +114,8 @@ def _student() -> nn.Module:
 def _batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(EXAMPLES) % CLASSES
-    return Batch(torch.arange(EXAMPLES), (torch.randn(EXAMPLES, 1, 4, 4, generator=generator),), labels)
+    views, siblings = torch.randn(2, EXAMPLES, 1, 4, 4, generator=generator)
+    return Batch(torch.arange(EXAMPLES), (views,), labels, siblings=(siblings,))
 
 
 def _dense(target: object) -> torch.Tensor:
