@@ -28,7 +28,7 @@ from limbeck.data.examples import Members
 from limbeck.data.resident import ResidentExamples
 from limbeck.data.views import Flip, PadCrop
 from limbeck.models import ModelSpec, build_model
-from limbeck.targets import PSKD, CrossEntropy, Hinton, LabelSmoothing
+from limbeck.targets import CSKD, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg
 from limbeck.tasks import Classification
 from limbeck.teachers import Teacher
 from limbeck.train.checkpoint import Checkpoints
@@ -40,7 +40,17 @@ from limbeck.train.runtime import Runtime
 from limbeck.train.state import State
 
 CLASSES, BATCH, EPOCHS = 100, 128, 10**6
-FLOOR, FLOOR_KD = "floor: bare ResNet-20", "floor + ResNet-56 teacher's forward"
+FLOOR = "floor: bare ResNet-20"
+# What a method has to do beside the floor, whoever implements it.
+FLOORS = {"KD": "floor + ResNet-56 teacher's forward", "CS-KD": "floor + a second forward without gradient"}
+METHODS: dict[str, TargetWriter] = {
+    "cross-entropy": CrossEntropy(),
+    "label smoothing": LabelSmoothing(),
+    "Tf-KD reg": TfKDReg(),
+    "PS-KD": PSKD(0.8),
+    "CS-KD": CSKD(),
+    "KD": Hinton(),
+}
 
 
 def main() -> None:
@@ -50,12 +60,12 @@ def main() -> None:
     steps = options.steps
     taught = teacher(runtime, channels_last)
     work = {
-        FLOOR: repeated(bare(runtime, options.compile, channels_last, None), steps),
-        FLOOR_KD: repeated(bare(runtime, options.compile, channels_last, taught), steps),
+        FLOOR: repeated(bare(runtime, options.compile, channels_last), steps),
+        FLOORS["KD"]: repeated(bare(runtime, options.compile, channels_last, lambda _, view: taught(view)), steps),
+        FLOORS["CS-KD"]: repeated(bare(runtime, options.compile, channels_last, again), steps),
     }
-    methods = {"cross-entropy": CrossEntropy(), "label smoothing": LabelSmoothing(), "PS-KD": PSKD(0.8), "KD": Hinton()}
     with TemporaryDirectory() as folder:
-        for name, method in methods.items():
+        for name, method in METHODS.items():
             own = taught if method.needs.teacher else None
             session = whole(method, own, runtime, options.compile, channels_last, steps, Path(folder))
             work[name] = rounds_of(session)
@@ -92,8 +102,19 @@ def teacher(runtime: Runtime, channels_last: bool) -> Teacher:
     return Teacher(net.to(memory_format=torch.channels_last) if channels_last else net)
 
 
-def bare(runtime: Runtime, compiled: bool, channels_last: bool, taught: Teacher | None) -> Callable[[], None]:
-    """Return a step of the network alone, and of the teacher's forward where there is one."""
+@torch.no_grad()
+def again(net: nn.Module, images: torch.Tensor) -> None:
+    """Run the student a second time."""
+    net(images)
+
+
+def bare(
+    runtime: Runtime,
+    compiled: bool,
+    channels_last: bool,
+    beside: Callable[[nn.Module, torch.Tensor], object] | None = None,
+) -> Callable[[], None]:
+    """Return a step of the network alone, and of what comes beside it."""
     net = network(runtime, compiled, channels_last)
     optimiser = SGD(0.1).build(net.parameters())
     images = torch.randn(BATCH, 3, 32, 32, device=runtime.device)
@@ -102,8 +123,8 @@ def bare(runtime: Runtime, compiled: bool, channels_last: bool, taught: Teacher 
 
     def step() -> None:
         with runtime.fabric.autocast():
-            if taught is not None:
-                taught(images)
+            if beside is not None:
+                beside(net, images)
             loss = nn.functional.cross_entropy(net(images).float(), labels)
         loss.backward()
         optimiser.step()
@@ -116,7 +137,7 @@ def faster_format(runtime: Runtime, compiled: bool) -> bool:
     """Return whether channels-last is the faster memory format for the bare network here."""
     times = []
     for channels_last in (False, True):
-        step = bare(runtime, compiled, channels_last, None)
+        step = bare(runtime, compiled, channels_last)
         step()
         times.append(min(timed(repeated(step, 3), runtime) for _ in range(3)))
     return times[1] < times[0]
@@ -199,10 +220,10 @@ def report(times: dict[str, list[float]], steps: int, runtime: Runtime, options:
     """Return the Markdown table."""
     rows = []
     for name, seconds in times.items():
-        floor = times[FLOOR_KD if name == "KD" else FLOOR]
+        floor = times[FLOORS.get(name, FLOOR)]
         ratios = [a / b for a, b in zip(seconds, floor, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        against = "floor + teacher" if name == "KD" else "floor"
+        against = {"KD": "floor + teacher", "CS-KD": "floor + second forward"}.get(name, "floor")
         cost = f"{1000 * statistics.median(seconds) / steps:.2f}"
         rows.append(f"| {name} | {cost} | {against} | {middle:.3f} | {low:.3f} to {high:.3f} |")
     where = torch.cuda.get_device_name() if runtime.device.type == "cuda" else f"{platform.machine()} CPU"

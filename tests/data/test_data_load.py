@@ -38,7 +38,9 @@ def test_data_is_read_from_json():
         }
     )
     views = (PadCrop(1), Flip(), Cutout(3))
-    assert TypeAdapter(Data).validate_json(text) == Data(Digits(), 100, 300, views=views, mix=Mixup(0.4), workers=0)
+    assert TypeAdapter(Data).validate_json(text) == Data(
+        Digits(), 100, examples=300, views=views, mix=Mixup(0.4), workers=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,3 +141,17 @@ def test_too_few_examples_for_a_split():
         Data(Digits(), 5).load("cpu")
     with pytest.raises(LimbeckError, match="would have none of class"):
         Data(Digits(), examples=5).load("cpu")
+
+
+def test_the_first_classes_only():
+    whole, few = (Data(source=Digits(), validation=100, classes=classes).load("cpu") for classes in (None, 3))
+    assert few.train.classes == few.test.classes == whole.train.classes[:3]
+    for part, all_of in zip(few, whole, strict=True):
+        assert set(part.labels.tolist()) == {0, 1, 2}
+        assert part.id_space == all_of.id_space
+    asked = whole.test.labels < 3
+    assert np.array_equal(few.test.ids, whole.test.ids[asked])
+    assert torch.equal(plain(few.test), plain(whole.test)[torch.from_numpy(asked)])
+    assert few.validation.count == 100
+    assert not set(few.train.ids.tolist()) & set(few.validation.ids.tolist())
+    assert Data(source=Digits(), classes=99).load("cpu").train.classes == whole.train.classes

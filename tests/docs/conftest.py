@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from limbeck.cli.app import app
 from limbeck.data.sources.digits import Digits
-from limbeck.recipes import read_recipe, recipe_path
-from limbeck.recipes.read import merged, parse, plan
+from limbeck.recipes import read_recipe, recipe_tree
+from limbeck.recipes.parse import merged, parse
+from limbeck.recipes.read import plan
 from limbeck.testing import TargetWriterSuite
 
 ROOT = Path(__file__).parents[2]
@@ -71,9 +72,10 @@ class Page:
         """Check a recipe. One that begins with `# NAME.yaml` is whole and kept; others change digits/baseline."""
         if named := re.match(r"# (\S+\.yaml)\n", text):
             Path(named[1]).write_text(text)
-            read_recipe(named[1])
+            for row in parse(text, where).get("rows", [""]):
+                read_recipe(f"{named[1]}/{row}".rstrip("/"))
         else:
-            plan(merged(parse(recipe_path("digits/baseline").read_text(), where), parse(text, where)), where)
+            plan(merged(recipe_tree("digits/baseline"), parse(text, where)), where)
 
     def command(self, line: str, where: str) -> None:
         """Check a command line, and run it where `is_quick` says so; `train` then trains for one epoch."""

@@ -16,7 +16,7 @@ LAYERS = [
     {"errors"},
     {"plain", "files"},
     {"core"},
-    {"metrics", "memory", "models", "data"},
+    {"metrics", "memory", "models", "data", "analysis"},
     {"targets", "tasks"},
     {"testing", "train"},
     {"teachers"},

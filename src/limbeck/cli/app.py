@@ -6,6 +6,7 @@ from typing import cast
 
 import typer
 
+from limbeck.cli.analyze import analyze
 from limbeck.cli.compare import compare
 from limbeck.cli.copy import copy
 from limbeck.cli.demo import demo
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(train)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(analyze)
 app.command("list")(list_names)
 app.command()(show)
 app.command()(copy)

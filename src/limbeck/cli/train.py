@@ -10,7 +10,7 @@ import typer
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, or a YAML file")],
+    recipe: Annotated[str, typer.Argument(help="a shipped recipe's name, a YAML file, or FILE/ROW")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, such as training.epochs=10")] = None,
     folder: Annotated[Path | None, typer.Option(help="the run's folder; with --seeds, the folder of all runs")] = None,
     seeds: Annotated[str | None, typer.Option(help="several runs: 0,1,2")] = None,
@@ -19,11 +19,11 @@ def train(
     nodes: Annotated[int | None, typer.Option(help="machines", min=1)] = None,
 ) -> None:
     """Train a recipe. The same command continues a run that was stopped or killed."""
-    from limbeck.recipes import recipe_path
+    from limbeck.recipes.shipped import recipe_tree, run_name
 
-    recipe_path(recipe)  # a mistyped name is told before anything heavy loads
+    recipe_tree(recipe)  # a mistyped name is told before anything heavy loads
     chosen = list(overrides or [])
-    base = folder or Path("runs") / Path(recipe).with_suffix("").as_posix().strip("/.").replace("/", "-")
+    base = folder or Path("runs") / run_name(recipe)
     places = {base: chosen}
     if seeds is not None:
         places = {base / f"seed-{number}": [*chosen, f"seed={number}"] for number in _numbers(seeds, chosen)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from limbeck.recipes.shipped import recipe_names as recipe_names
-from limbeck.recipes.shipped import recipe_path as recipe_path
+from limbeck.recipes.shipped import recipe_tree as recipe_tree
 
 if TYPE_CHECKING:
     from limbeck.recipes.read import read_recipe as read_recipe

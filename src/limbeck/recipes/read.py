@@ -1,4 +1,4 @@
-"""From YAML to a plan: parse safely, override, expand stages, check every name and value before anything runs.
+"""From YAML to a plan: override, expand stages, scale, check every name and value before anything runs.
 
 A recipe has the fields of a `Stage`. With `stages:`, each stage starts from the recipe's own fields and changes some:
 
@@ -9,140 +9,137 @@ A recipe has the fields of a `Stage`. With `stages:`, each stage starts from the
       teacher: {model: resnet20, method: cross_entropy}
       student: {teacher: {stage: teacher}}
 
-`description` says what the recipe is, `reference` the numbers that it should reach, with their source.
+`scale` shrinks it (see `limbeck.recipes.scale`), and `networks` are more networks that a scale ranks the recipe's own
+among. `description` says what the recipe is, `reference` the numbers that it should reach, with their source. Many
+recipes in one file: see `limbeck.recipes.shipped`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
-from yaml.constructor import ConstructorError
 
 from limbeck.errors import LimbeckError, nearest
+from limbeck.models import ModelSpec, check_model
 from limbeck.recipes.explain import explain
-from limbeck.recipes.shipped import recipe_path
+from limbeck.recipes.parse import merged, opened, parse, renamed
+from limbeck.recipes.scale import SCALES, shrunk
+from limbeck.recipes.shipped import recipe_tree
 from limbeck.teachers.plan import Plan, Stage
+from limbeck.teachers.teacher import Model
 
-NOTES = {"description", "reference"}
-TOP = {field.name for field in fields(Stage)} | NOTES | {"stages"}
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML, with scalars as YAML 1.2 writes them: 1e-3 is a number, on is a word, and so is a date."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that is given twice, of which YAML would silently take the last."""
-        seen: list[Any] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise ConstructorError(problem=f"{key.value!r} is given twice", problem_mark=key.start_mark)
-            seen.append(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _refuse_tag(_: _Loader, node: yaml.Node) -> None:
-    tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-    raise ConstructorError(problem=f"the tag {tag} means nothing in a recipe", problem_mark=node.start_mark)
-
-
-_Loader.add_constructor(None, _refuse_tag)
-_OTHERWISE = {f"tag:yaml.org,2002:{kind}" for kind in ("float", "bool", "timestamp")}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERWISE]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+|[0-9]+\.[0-9]*|\.inf|\.nan)$", re.IGNORECASE),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.IGNORECASE), list("tTfF"))
+FIELDS = {field.name for field in fields(Stage)}
+TOP = FIELDS | {"description", "reference", "scale", "networks", "stages"}
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Plan:
-    """Return the plan of a shipped recipe's name or a YAML file, after `key=value` overrides.
+    """Return the plan of a shipped recipe's name, a YAML file or a row of one, after `key=value` overrides.
 
     Raises:
         LimbeckError: no such recipe, broken YAML, an unknown key or name (the nearest is suggested), a wrong value.
     """
-    try:
-        text = recipe_path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LimbeckError(f"{name} cannot be read as text in UTF-8: {error}") from error
-    tree = parse(text, name)
-    for override in overrides:
-        apply_override(tree, override)
-    return plan(tree, name)
+    return plan(recipe_tree(name), name, overrides)
 
 
-def parse(text: str, where: str) -> dict[str, Any]:
-    """Return a recipe's mapping; nothing in it is executed."""
-    try:
-        tree = yaml.load(text, _Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = "" if mark is None else f", line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise LimbeckError(f"{where}{line}: broken YAML: {problem}") from error
-    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise LimbeckError(f"{where}: a recipe is a mapping of names to values")
-    return tree
+def plan(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> Plan:
+    """Return the checked plan of a recipe's mapping. Overrides have the last word, over the scale too.
 
-
-def plan(tree: Mapping[str, Any], where: str) -> Plan:
-    """Return the checked plan of a recipe's mapping."""
-    for key in tree:
+    Raises:
+        LimbeckError: an unknown key or name (the nearest is suggested), a wrong value, a recipe that cannot be scaled.
+    """
+    changed = overridden(tree, overrides)
+    for key in changed:
         if key not in TOP:
             raise LimbeckError(f"{where}: unknown key {key!r}{nearest(key, TOP)}")
-    shared = {key: value for key, value in tree.items() if key not in NOTES | {"stages"}}
-    stages = tree.get("stages", {"student": {}})
-    if not isinstance(stages, Mapping) or not stages or not all(isinstance(name, str) for name in stages):
-        raise LimbeckError(f"{where}: stages is a mapping of names to what each stage changes")
-    return Plan(
-        {
-            name: _stage(merged(shared, {} if changes is None else changes), f"{where}{_at(name, stages)}")
-            for name, changes in stages.items()
-        }
-    )
+    networks = _networks(changed, where)
+    scale = changed.get("scale", "paper")
+    if scale == "paper":
+        return _plan(_expanded(changed, where), where)
+    if scale not in list(SCALES):
+        raise LimbeckError(f"{where}: scale {scale!r} is unknown{nearest(str(scale), [*SCALES, 'paper'])}")
+    # Times are shares of the recipe's own epochs: overrides of `training` come afterwards alone.
+    untimed = overridden(tree, [text for text in overrides if not _of_training(text)])
+    scaled = shrunk(_plan(_expanded(untimed, where), where).stages, scale, networks, where)
+    given: dict[str, Any] = {}
+    for text in overrides:
+        given = merged(given, _change(text))
+    return _plan({name: _given(fields, name, given, tree) for name, fields in scaled.items()}, where)
 
 
-def merged(base: Any, changes: Any) -> Any:
-    """Return `base` with `changes` laid over it; a mapping that names another class replaces the old one whole."""
-    if not isinstance(base, Mapping) or not isinstance(changes, Mapping) or _renamed(base, changes):
-        return changes
-    result = dict(base)
-    for key, value in changes.items():
-        result[key] = merged(_opened(base[key], value), value) if key in base else value
-    return result
+def overridden(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe's mapping after `a.b=value` overrides; values are read as YAML.
+
+    Raises:
+        LimbeckError: an override is none, or is of a stage that is not there.
+    """
+    changed = dict(tree)
+    for text in overrides:
+        change = _change(text)
+        stages = changed.get("stages", {"student": {}})
+        for stage in change["stages"] if _reaches_stages(text) and isinstance(stages, Mapping) else ():
+            if stage not in stages:
+                raise LimbeckError(f"override {text!r}: there is no stage {stage!r}{nearest(stage, map(str, stages))}")
+        changed = merged(changed, change)
+    return changed
 
 
-def _renamed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
-    return "name" in changes and base.get("name") != changes["name"]
-
-
-def _opened(value: Any, changes: Any) -> Any:
-    """Return the long form of a name, where fields are laid over it."""
-    return {"name": value} if isinstance(value, str) and isinstance(changes, Mapping) else value
-
-
-def apply_override(tree: dict[str, Any], text: str) -> None:
-    """Apply `a.b=value` to a recipe's mapping; the value is read as YAML."""
+def _change(text: str) -> dict[str, Any]:
+    """Return what an override changes, as a mapping."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise LimbeckError(f"override {text!r}: write key=value, such as training.epochs=10")
     change: Any = parse(f"value: {value}", f"override {text!r}")["value"]
-    parts = key.split(".")
-    stages = tree.get("stages", {"student": {}})
-    if parts[0] == "stages" and len(parts) > 1 and isinstance(stages, Mapping) and parts[1] not in stages:
-        raise LimbeckError(f"override {text!r}: there is no stage {parts[1]!r}{nearest(parts[1], map(str, stages))}")
-    for part in reversed(parts):
+    for part in reversed(key.split(".")):
         change = {part: change}
-    tree.update(merged(tree, change))
+    return dict(change)
+
+
+def _reaches_stages(text: str) -> bool:
+    parts = text.partition("=")[0].split(".")
+    return parts[0] == "stages" and len(parts) > 1
+
+
+def _of_training(text: str) -> bool:
+    parts = text.partition("=")[0].split(".")
+    return "training" in (parts[2:3] if parts[0] == "stages" else parts[:1])
+
+
+def _given(fields: dict[str, Any], stage: str, given: Mapping[str, Any], tree: Mapping[str, Any]) -> Any:
+    """Return a stage's fields with overrides over them; the recipe's reach it where it does not set the same itself."""
+    everywhere = {key: value for key, value in given.items() if key in FIELDS}
+    own = (tree.get("stages") or {}).get(stage) or {}
+    result = merged(fields, _reaching(everywhere, own, merged(tree, everywhere)))
+    return merged(result, (given.get("stages") or {}).get(stage) or {})
+
+
+def _reaching(change: Mapping[str, Any], own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a change to the shared fields a stage's own fields leave alone."""
+    left: dict[str, Any] = {}
+    for key, value in change.items():
+        if key not in own:
+            left[key] = value
+            continue
+        mine, theirs, base = own[key], opened(value, own[key]), opened(shared[key], own[key])
+        if isinstance(mine, Mapping) and isinstance(theirs, Mapping) and not renamed(base, mine):
+            left[key] = _reaching(theirs, mine, base)
+    return left
+
+
+def _expanded(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return each stage's mapping: the recipe's own fields with what the stage changes laid over them."""
+    shared = {key: value for key, value in tree.items() if key in FIELDS}
+    stages = tree.get("stages", {"student": {}})
+    if not isinstance(stages, Mapping) or not stages or not all(isinstance(name, str) for name in stages):
+        raise LimbeckError(f"{where}: stages is a mapping of names to what each stage changes")
+    return {name: merged(shared, {} if changes is None else changes) for name, changes in stages.items()}
+
+
+def _plan(stages: Mapping[str, Any], where: str) -> Plan:
+    at = {name: "" if list(stages) == ["student"] else f", stage {name!r}" for name in stages}
+    return Plan({name: _stage(tree, f"{where}{at[name]}") for name, tree in stages.items()})
 
 
 def _stage(tree: Any, where: str) -> Stage:
@@ -154,5 +151,11 @@ def _stage(tree: Any, where: str) -> Stage:
         raise LimbeckError(f"{where}: {explain(error, Stage)}") from error
 
 
-def _at(name: str, stages: Mapping[str, Any]) -> str:
-    return "" if list(stages) == ["student"] else f", stage {name!r}"
+def _networks(tree: Mapping[str, Any], where: str) -> list[ModelSpec]:
+    try:
+        networks = TypeAdapter(list[Model]).validate_python(tree.get("networks", []))
+    except ValidationError as error:
+        raise LimbeckError(f"{where}: networks is a list of networks, each a name or a mapping with a name") from error
+    for network in networks:
+        check_model(network)
+    return networks

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from limbeck.core.batch import Output
 from limbeck.core.cohort import Peers
+from limbeck.data.examples import Examples
 from limbeck.errors import LimbeckError
 from limbeck.metrics import summary
 from limbeck.plain import recipe_of
-from limbeck.recipes.read import apply_override, plan
+from limbeck.recipes.read import overridden, plan
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher
 from limbeck.train.loop import predictions
 from limbeck.train.runtime import Runtime
@@ -33,6 +35,25 @@ def evaluate_run(
     Raises:
         LimbeckError: no run there, weights missing or damaged, data that do not fit the network.
     """
+    runtime = Runtime(accelerator, devices=1, nodes=1)
+    test = test_examples(run, overrides, runtime.device)
+    inputs = Inputs(test.classes, test.shape[0], test.mean, test.std)
+    teacher = load_teacher(TeacherChoice(run=str(run), which=which), inputs).meet(inputs, runtime.device)
+    said = predictions(Peers([_Answering(teacher)]), test, runtime)[0]
+    return summary(said.logits, said.labels)
+
+
+def test_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:
+    """Return the test set of a run's recipe.
+
+    Args:
+        run: the run's folder.
+        overrides: `data.key=value`, for other data or for data that have moved.
+        device: where images are to be.
+
+    Raises:
+        LimbeckError: no run there, another override, data that are not there.
+    """
     stage_tree = recipe_of(run)
     # the test set is neither cut nor changed at random, and other data need not allow what the training data did
     whole: dict[str, Any] = {"validation": 0, "examples": None, "views": [], "mix": None}
@@ -40,15 +61,8 @@ def evaluate_run(
     for text in overrides:
         if not text.startswith("data."):
             raise LimbeckError(f"override {text!r}: only data.… can be changed when evaluating")
-        apply_override(tree, text)
-    stage = plan(tree, str(run / "recipe.yaml")).student
-    runtime = Runtime(accelerator, devices=1, nodes=1)
-    splits = stage.data.load(runtime.device)
-    test = splits.test
-    inputs = Inputs(test.classes, test.shape[0], test.mean, test.std)
-    teacher = load_teacher(TeacherChoice(run=str(run), which=which), inputs).meet(inputs, runtime.device)
-    said = predictions(Peers([_Answering(teacher)]), test, runtime)[0]
-    return summary(said.logits, said.labels)
+        tree = overridden(tree, [text])
+    return plan(tree, str(run / "recipe.yaml")).student.data.load(device).test
 
 
 class _Answering(nn.Module):

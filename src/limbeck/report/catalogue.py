@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from limbeck.errors import LimbeckError, nearest
-from limbeck.recipes.shipped import recipe_names, recipe_path
+from limbeck.recipes.shipped import recipe_names, recipe_tables, recipe_text, recipe_tree
 
 KINDS = ("methods", "models", "data", "recipes")
 
@@ -20,9 +20,7 @@ def catalogue(kind: str | None = None) -> dict[str, dict[str, str]]:
 
 def _entries(kind: str) -> dict[str, str]:
     if kind == "recipes":
-        return {
-            name: _first_line(recipe_path(name).read_text().partition("description:")[2]) for name in recipe_names()
-        }
+        return {name: recipe_tree(name).get("description", "") for name in recipe_names()}
     if kind == "models":
         from limbeck.models import list_models
 
@@ -47,13 +45,13 @@ def _table(kind: str) -> dict[str, Any]:
 
 
 def describe(name: str) -> str:
-    """Return the card of a method, the size of a model, the fields of a data source, or the text of a recipe.
+    """Return the card of a method, the size of a model, the fields of a data source, or the text of recipes.
 
     Raises:
         LimbeckError: nothing has that name.
     """
     if name in recipe_names():
-        return recipe_path(name).read_text()
+        return recipe_text(name)
     methods, data, models = _table("methods"), _table("data"), _entries("models")
     if name in methods:
         return f"{_card(methods[name])}\nFields\n{_fields(methods[name])}"
@@ -61,7 +59,9 @@ def describe(name: str) -> str:
         return f"{inspect.getdoc(data[name])}\n\nFields\n{_fields(data[name])}"
     if name in models or ":" in name or name.startswith("wrn_"):
         return _model(name)
-    known = [*methods, *data, *models, *recipe_names()]
+    if name in recipe_tables():
+        return recipe_text(name)
+    known = [*methods, *data, *models, *recipe_names(), *recipe_tables()]
     raise LimbeckError(f"nothing is called {name!r}{nearest(name, known, see='limbeck list')}")
 
 

@@ -172,7 +172,7 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
 
 def _described(run: FinishedRun) -> dict[str, Any]:
     """Return the leaves of a recipe that may tell it from others: neither its teacher's place nor its seed."""
-    silent = {"seed", "data.workers", "training.checkpoint_steps"}
+    silent = {"seed", "data.workers", "training.checkpoint_steps", "training.trace"}
     leaves = flat(run.recipe).items()
     tree = {key: value for key, value in leaves if key not in silent and key.partition(".")[0] != "teacher"}
     if run.environment.get("teacher"):

@@ -1,7 +1,7 @@
 """KD: the label and a frozen teacher's softened prediction (Hinton, Vinyals & Dean, 2015).
 
 Equation
-    L = (1 - α) H(y, p) + α T² H(q, p_T) · r,   q = softmax(z_teacher / T),  p_T = softmax(z / T)
+    L = (1 - α) H(y, p) + α r T² H(q, p_T),   q = softmax(z_teacher / T),  p_T = softmax(z / T)
 
 | symbol | here |
 |---|---|

@@ -1,8 +1,8 @@
 """Tf-KD reg: the label and a virtual teacher made by hand, right by design (Yuan et al., CVPR 2020).
 
 Equation
-    L = (1 - α) H(y, p) + α m T² H(q_T, p_T),   q = a on the true class, (1 - a) / (K - 1) elsewhere   ("paper")
-    L = (1 - α) H(y, p) + (α m / K) H(softmax(q / T), p)                                            ("code")
+    L = (1 - α) H(y, p) + α m T² H(q_T, p_T),   q = a on the true class, (1 - a) / (K - 1) elsewhere  ("paper")
+    L = (1 - α) H(y, p) + (α m / K) H(softmax(q / T), p)  ("code")
 
 | symbol | here |
 |---|---|

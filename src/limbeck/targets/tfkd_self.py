@@ -1,8 +1,8 @@
 """Tf-KD self: the label and the network's own trained copy (Yuan et al., CVPR 2020).
 
 Equation
-    L = (1 - α) H(y, p) + α m T² H(q, p_T),   q = softmax(z_copy / T),  p_T = softmax(z / T)     ("paper")
-    L = (1 - α) H(y, p) + (α m / K) T² H(q, p_T)                                               ("code")
+    L = (1 - α) H(y, p) + α m T² H(q, p_T),   q = softmax(z_copy / T),  p_T = softmax(z / T)  ("paper")
+    L = (1 - α) H(y, p) + (α m / K) T² H(q, p_T)  ("code")
 
 | symbol | here |
 |---|---|

@@ -12,11 +12,12 @@ import torch
 
 from limbeck.core.cohort import Peers
 from limbeck.core.config import Index, Named, configurable, fields_of
-from limbeck.core.objective import TargetWriter
+from limbeck.core.objective import Relation, TargetWriter
 from limbeck.data.load import Data, Splits
 from limbeck.errors import LimbeckError
 from limbeck.models import build_model, check_model
 from limbeck.targets import METHODS, CrossEntropy
+from limbeck.teachers.relation import check_relation, outline
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job
 from limbeck.train.loop import Training
@@ -57,6 +58,11 @@ class Stage:
             raise ValueError("the method needs a teacher: give teacher.run, teacher.weights or teacher.stage")
         if self.teacher is not None and not self.method.needs.teacher:
             raise ValueError("a teacher is given and the method uses none: remove it, or choose a method that has one")
+        if self.training.trace and self.data.mix is not None:
+            raise ValueError(
+                "training.trace sorts images by the probability of their class, and mixed ones have two: "
+                "set training.trace to false, or data.mix to null"
+            )
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,8 @@ class Plan:
     """Stages by name, in order; a stage may be taught by an earlier one, and the last one is the student.
 
     Raises:
-        LimbeckError: a stage's name cannot name a folder; a stage is taught by one that does not come before it, or has
-            another precision than the last.
+        LimbeckError: a stage's name cannot name a folder; a stage is taught by one that does not come before it or
+            is not what the method or `teacher.relation` asks for; a stage has another precision than the last.
     """
 
     stages: dict[str, Stage]
@@ -83,7 +89,14 @@ class Plan:
                     f"stage {name!r} has precision {stage.training.precision}, the last one "
                     f"{self.student.training.precision}: all stages of a recipe train in one"
                 )
+            if taught_by is not None:
+                self._check_relation(name, self.stages[taught_by], stage)
             seen.append(name)
+
+    @staticmethod
+    def _check_relation(name: str, teacher: Stage, stage: Stage) -> None:
+        for relation in _relations(stage):
+            check_relation(relation, outline(teacher.model), outline(stage.model), f"stage {name!r}")
 
     @property
     def student(self) -> Stage:
@@ -119,6 +132,12 @@ class Plan:
         return results
 
 
+def _relations(stage: Stage) -> set[Relation]:
+    """Return what the stage's teacher must be beside its student, by the method and by the recipe."""
+    asked = {stage.method.needs.relation} | ({stage.teacher.relation} if stage.teacher else set())
+    return asked - {"any"}
+
+
 def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runtime: Runtime) -> Job:
     """Build what a stage names."""
     train = splits.train
@@ -129,6 +148,9 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
     teacher = None if choice is None else load_teacher(choice, inputs).meet(inputs, runtime.device)
     torch.manual_seed(stage.seed)
     net = build_model(stage.model, len(train.classes), train.shape[0])
+    if teacher is not None:
+        for relation in _relations(stage):
+            check_relation(relation, teacher.net, net, name)
     content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
         content["validation data"] = splits.validation.fingerprint

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from limbeck import files
 from limbeck.core.batch import Output
 from limbeck.core.config import configurable
+from limbeck.core.objective import Relation
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model, check_model
 from limbeck.models.bridges import pretraining
@@ -62,6 +63,8 @@ class TeacherChoice:
         weights: a safetensors file, or a torch file, which is read without executing anything in it.
         model: the architecture of `weights` (files of our own name it themselves), or a pretrained network.
         which: of a stage or run, the "last" weights or the "best" on its validation split.
+        relation: what the teacher must be beside the student, by number of parameters: "larger", "smaller" (the student
+            teaches the teacher, Re-KD), the "same" network (its trained copy), or "any".
     """
 
     stage: str | None = None
@@ -69,6 +72,7 @@ class TeacherChoice:
     weights: str | None = None
     model: Model | None = None
     which: Literal["last", "best"] = "last"
+    relation: Relation = "any"
 
     def __post_init__(self) -> None:
         given = [name for name in ("stage", "run", "weights") if getattr(self, name) is not None]

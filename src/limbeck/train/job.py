@@ -20,10 +20,12 @@ EFFECTLESS = {
     "data.source.root",
     "data.workers",
     "method.bank",
+    "teacher.relation",
     "teacher.run",
     "teacher.stage",
     "teacher.weights",
     "training.checkpoint_steps",
+    "training.trace",
 }
 
 

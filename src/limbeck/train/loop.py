@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from limbeck.train.rates import Rate, rate_at
 from limbeck.train.record import Record, Sums
 from limbeck.train.runtime import Precision, Runtime
 from limbeck.train.state import State
+from limbeck.train.trace import Trace
 
 
 @configurable
@@ -32,6 +34,8 @@ class Training:
 
     Attributes:
         epochs: passes over the training examples.
+        stop_epoch: end after so many epochs, in the middle of the schedules that `epochs` sets (a poor teacher).
+        stop_accuracy: end at the first epoch whose accuracy on the validation split reaches this share.
         batch_size: examples per optimiser step, over all processes; batches of an epoch differ by at most one example.
         accumulate: micro-batches per step on each process; the step is the same as without.
         clip: largest gradient norm, per student.
@@ -40,9 +44,13 @@ class Training:
         compile: compile each student with `torch.compile`.
         channels_last: keep the students' convolutions in the channels-last memory format, which is mostly the faster.
         checkpoint_steps: also write a checkpoint every so many steps within an epoch.
+        trace: also log, per epoch, how the method rescales the gradient of each fifth of the examples, from easy to
+            hard; `limbeck analyze` draws it.
     """
 
     epochs: Count = 30
+    stop_epoch: Count | None = None
+    stop_accuracy: Fraction | None = None
     batch_size: Count = 128
     accumulate: Count = 1
     clip: Positive | None = None
@@ -51,6 +59,16 @@ class Training:
     compile: Flag = False
     channels_last: Flag = True
     checkpoint_steps: Count | None = None
+    trace: Flag = False
+
+    def __post_init__(self) -> None:
+        if self.stop_epoch is not None and self.stop_epoch > self.epochs:
+            raise ValueError(f"stop_epoch is {self.stop_epoch}, after the last of {self.epochs} epochs: lower it")
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of epochs that are trained at most."""
+        return self.stop_epoch or self.epochs
 
 
 @dataclass(frozen=True)
@@ -100,6 +118,7 @@ def fit(
 
     Raises:
         NonFiniteLossError: a loss term became NaN or infinite; the checkpoint before it is kept.
+        LimbeckError: `stop_accuracy` was never reached.
     """
     if training.channels_last:
         objective.cohort.to(memory_format=torch.channels_last)
@@ -108,7 +127,8 @@ def fit(
             student.compile()
     runtime.begin()
     model, stepper = runtime.setup(objective, optimiser.build(objective.cohort.parameters()))
-    state = State(objective, stepper, runtime, training.ema)
+    trace = Trace(train.id_space, train.count) if training.trace else None
+    state = State(objective, stepper, runtime, training.ema, trace)
     checkpoints = Checkpoints(folder / "checkpoints", display.say)
     if (saved := checkpoints.load()) is not None:
         state.load_state_dict(saved)
@@ -117,21 +137,36 @@ def fit(
         raise LimbeckError(f"not every process sees the checkpoints in {folder}: put the folder on a shared disk")
     with (
         Record(folder if runtime.first else None, state.epoch) as record,
-        display.run(name, training.epochs, state.epoch),
+        display.run(name, training.last_epoch, state.epoch),
     ):
-        while state.epoch < training.epochs:
+        while state.epoch < training.last_epoch and not state.reached:
             train_epoch(session)
             state.check()
             objective.after_epoch()
             state.epoch, state.batch = state.epoch + 1, 0
             values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
             state.sums = Sums()
+            if state.trace is not None:
+                values |= state.trace.means(runtime)
             if validation is not None:
                 values |= state.keep_best(predictions(state.cohort, validation, runtime))
+                state.reached = _reached(values, training.stop_accuracy)
             record.write(state.epoch, values)
             display.advance(state.epoch, values)
             save(session)
+    if training.stop_accuracy is not None and not state.reached:
+        best = 1 - min(kept["error"] for kept in state.best)
+        raise LimbeckError(
+            f"{name} never reached training.stop_accuracy {training.stop_accuracy:g} on the validation split in "
+            f"{state.epoch} epochs; its best was {best:.4g}: lower stop_accuracy, or train longer"
+        )
     return state
+
+
+def _reached(values: Mapping[str, float], accuracy: float | None) -> bool:
+    """Say whether every student's accuracy on the validation split is what was asked for."""
+    errors = [value for name, value in values.items() if name.startswith("validation") and name.endswith("/error")]
+    return accuracy is not None and all(1 - error >= accuracy for error in errors)
 
 
 def train_epoch(session: Session) -> None:
@@ -148,6 +183,7 @@ def train_epoch(session: Session) -> None:
         state.epoch,
         batch_size=training.batch_size,
         seed=session.seed,
+        siblings=objective.writer.needs.siblings,
         rank=runtime.rank,
         world=runtime.world,
         parts=training.accumulate,
@@ -162,6 +198,8 @@ def train_epoch(session: Session) -> None:
                 step = model(batch, clock)
                 runtime.backward(step.loss * (runtime.world / total))
             state.sums.add(step)
+            if state.trace is not None:
+                state.trace.add(step)
             objective.after(step)
         if training.clip is not None:
             runtime.clip(stepper, objective.cohort.students, training.clip)

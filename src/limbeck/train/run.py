@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from limbeck import files
 from limbeck.core.cohort import Peers
 from limbeck.core.objective import Objective
+from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
 from limbeck.tasks.classification import Classification, Predictions
@@ -41,6 +42,8 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
     _check(job, runtime)
     with held(folder, runtime):
         claim(job, folder, runtime)
+        if job.writer.needs.siblings and (alone := lonely(job.splits.train.labels, job.splits.train.classes)):
+            display.say(f"warning: one training example only, which is its own sibling, in class {', '.join(alone)}")
         results = folder / "results.json"
         if results.exists():
             for name, student in zip(students(job.cohort), job.cohort.students, strict=True):
@@ -71,7 +74,7 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
 
 
 def _check(job: Job, runtime: Runtime) -> None:
-    """Refuse batches that cannot be cut, and a network without one logit per class, before anything is written.
+    """Refuse what cannot be trained, before anything is written.
 
     Raises:
         LimbeckError: says which.
@@ -81,6 +84,9 @@ def _check(job: Job, runtime: Runtime) -> None:
         0, batch_size=training.batch_size, seed=0, rank=runtime.rank, world=runtime.world, parts=training.accumulate
     )
     classes = len(train.classes)
+    job.writer.check(classes)
+    if training.stop_accuracy is not None and job.splits.validation is None:
+        raise LimbeckError("training.stop_accuracy is read on the validation split, and there is none: hold one out")
     view = torch.zeros(2, *train.shape, device=runtime.device)
     job.cohort.to(runtime.device).eval()
     try:
@@ -125,7 +131,7 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
             buffer = io.BytesIO()
             np.savez_compressed(buffer, allow_pickle=False, **arrays)
             files.write(folder / f"predictions{name.removeprefix('student')}.npz", buffer.getvalue())
-    results = {"students": found, "epochs": job.training.epochs, "seconds_of_last_session": round(seconds, 1)}
+    results = {"students": found, "epochs": state.epoch, "seconds_of_last_session": round(seconds, 1)}
     results["parameters"] = {
         name: sum(p.numel() for p in student.parameters())
         for name, student in zip(names, state.cohort.students, strict=True)

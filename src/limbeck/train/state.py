@@ -15,6 +15,7 @@ from limbeck.metrics import accuracy, nll
 from limbeck.tasks.classification import Predictions
 from limbeck.train.record import Sums
 from limbeck.train.runtime import Runtime
+from limbeck.train.trace import Trace
 
 
 class Averaged:
@@ -45,11 +46,20 @@ class Averaged:
 class State:
     """Everything that moves while training, with the place where training stands."""
 
-    def __init__(self, objective: Objective, optimiser: Optimizer, runtime: Runtime, ema: float | None) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        optimiser: Optimizer,
+        runtime: Runtime,
+        ema: float | None,
+        trace: Trace | None = None,
+    ) -> None:
         self.objective, self.optimiser, self.runtime = objective, optimiser, runtime
         self.averaged = None if ema is None else Averaged(objective.cohort, ema)
         self.epoch = self.batch = self.step = 0
+        self.reached = False
         self.sums = Sums()
+        self.trace = trace
         self.best: list[dict[str, Any]] = []
 
     @property
@@ -79,23 +89,28 @@ class State:
             "epoch": self.epoch,
             "batch": self.batch,
             "step": self.step,
+            "reached": self.reached,
             "objective": self.objective.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.cohort.state_dict(),
             "runtime": self.runtime.state_dict(),
             "sums": self.sums.state_dict(self.runtime),
+            "trace": {} if self.trace is None else self.trace.state_dict(self.runtime),
             "best": self.best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Stand where `state_dict` stood."""
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.reached = state["reached"]
         self.objective.load_state_dict(state["objective"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.averaged is not None:
             self.averaged.cohort.load_state_dict(state["averaged"])
         self.runtime.load_state_dict(state["runtime"])
         self.sums.load_state_dict(state["sums"], self.runtime)
+        if self.trace is not None:
+            self.trace.load_state_dict(state.get("trace", {}), self.runtime)
         self.best = state["best"]
 
     def keep_best(self, validation: list[Predictions]) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Pictures in numbers: what a method does to the gradient, and what networks say. Pure functions on tensors."""

@@ -1,0 +1,222 @@
+"""The `scale` of a recipe: the same comparison, small enough to be tried out or run on a laptop.
+
+    paper   as it is written
+    small   at most about 90 s a run on two cores; few classes, images and views, many epochs, to over-fit
+    tiny    at most about 10 s a run; whether everything works, not how well
+
+Data, epochs, batch and network shrink, never grow; optimiser and method stay. Networks take the rungs of a ladder by
+their number of parameters, so a larger teacher stays larger, a smaller one smaller, and the same one the same. What is
+counted in epochs keeps its share of the training.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from limbeck.core.config import fields_of
+from limbeck.data.load import Data
+from limbeck.errors import LimbeckError
+from limbeck.models import ModelSpec, parameters
+from limbeck.teachers.plan import Stage
+from limbeck.teachers.relation import outline
+
+
+class Scale(NamedTuple):
+    """How small everything gets.
+
+    Attributes:
+        classes: the first so many of them.
+        examples: training examples.
+        validation: held-out examples.
+        always: hold examples out even where the recipe does not.
+        epochs: passes over the training examples.
+        batch_size: examples per step.
+        size: side of images, in pixels, of sources that resize them.
+        views: the views that are kept, by name; None keeps all.
+        ladder: networks, from the smallest.
+    """
+
+    classes: int
+    examples: int
+    validation: int
+    always: bool
+    epochs: int
+    batch_size: int
+    size: int
+    views: tuple[str, ...] | None
+    ladder: tuple[ModelSpec, ...]
+
+
+SCALES = {
+    "tiny": Scale(
+        classes=10,
+        examples=300,
+        validation=100,
+        always=False,
+        epochs=4,
+        batch_size=32,
+        size=32,
+        views=None,
+        ladder=tuple(ModelSpec("cnn", {"width": width}) for width in (4, 8, 16)),
+    ),
+    "small": Scale(
+        classes=20,
+        examples=1000,
+        validation=500,
+        always=True,
+        epochs=60,
+        batch_size=64,
+        size=64,
+        views=("flip", "cutout"),
+        ladder=(ModelSpec("resnet8"), ModelSpec("resnet14"), ModelSpec("resnet20")),
+    ),
+}
+
+
+class Extent(NamedTuple):
+    """How much there is to cut from: training examples, or so many that it does not matter, and classes."""
+
+    examples: int
+    classes: int
+
+
+EXTENTS = {
+    "digits": Extent(1000, 10),
+    "mnist": Extent(60000, 10),
+    "fashion_mnist": Extent(60000, 10),
+    "cifar10": Extent(50000, 10),
+    "cifar100": Extent(50000, 100),
+    "tiny_imagenet": Extent(100000, 200),
+}
+PLENTY = 10000  # more than any scale asks for
+# The field of a schedule that counts epochs, by the schedule's name.
+TIMES = {"until": "epoch", "ramp_up": "epochs", "step": "every"}
+
+
+def shrunk(
+    stages: Mapping[str, Stage], name: str, networks: Sequence[ModelSpec], where: str
+) -> dict[str, dict[str, Any]]:
+    """Return the fields of each stage at a scale, as plain values.
+
+    Args:
+        stages: at the paper's scale.
+        name: one of `SCALES`.
+        networks: more networks that take part in the ladder.
+        where: how errors call the recipe.
+
+    Raises:
+        LimbeckError: a network is pretrained or a teacher comes from elsewhere, so it has its size; there are more
+            networks than rungs.
+    """
+    scale = SCALES[name]
+    for stage in stages.values():
+        if stage.model.options.get("pretrained"):
+            raise LimbeckError(
+                f"{where}: scale {name} cannot shrink the pretrained {stage.model.name!r}: "
+                "leave pretrained out, or the scale"
+            )
+        if stage.teacher is not None and stage.teacher.stage is None:
+            raise LimbeckError(
+                f"{where}: scale {name} cannot shrink a teacher that is not a stage of the recipe: "
+                "train it as a stage, or leave the scale out"
+            )
+    sizes = sorted({_size(spec) for spec in [*networks, *(stage.model for stage in stages.values())]})
+    if len(sizes) > len(scale.ladder):
+        raise LimbeckError(
+            f"{where}: scale {name} has {len(scale.ladder)} sizes of network, the recipe {len(sizes)}: "
+            "use fewer networks, or leave the scale out"
+        )
+    rungs = dict(zip(sizes, scale.ladder, strict=False))
+    return {key: _fields(stage, scale, rungs[_size(stage.model)]) for key, stage in stages.items()}
+
+
+def _size(spec: ModelSpec) -> int:
+    """Return a network's number of parameters."""
+    return _counted(spec.name, tuple(sorted(spec.options.items())))
+
+
+@functools.cache
+def _counted(name: str, options: tuple[tuple[str, Any], ...]) -> int:
+    return parameters(outline(ModelSpec(name, dict(options))))
+
+
+def _fields(stage: Stage, scale: Scale, rung: ModelSpec) -> dict[str, Any]:
+    tree = fields_of(stage)
+    training = tree["training"]
+    epochs = min(training["epochs"], scale.epochs)
+    share = epochs / training["epochs"]
+    # both ladders ascend, so the smaller of own network and rung does as well
+    if _size(rung) < _size(stage.model):
+        tree["model"] = {"name": rung.name, **rung.options}
+    tree["data"] |= _data(stage.data, scale, held=training.get("stop_accuracy") is not None)
+    if share < 1:
+        tree["schedule"] = _rate(tree["schedule"], training["epochs"], share)
+        tree["method"] = _timed(tree["method"], share)
+        if training.get("stop_epoch") is not None:
+            training["stop_epoch"] = max(1, round(training["stop_epoch"] * share))
+    training["epochs"] = epochs
+    training["batch_size"] = min(training["batch_size"], scale.batch_size, tree["data"]["examples"])
+    return tree
+
+
+def _data(data: Data, scale: Scale, held: bool) -> dict[str, Any]:
+    """Return what changes of the data; `held` where held-out examples are needed anyway."""
+    plain = fields_of(data)
+    classes = min(scale.classes, data.classes or scale.classes)
+    there = _extent(plain["source"], classes)
+    wanted = max(scale.validation, there.classes) if scale.always or held or data.validation else 0
+    validation = min(wanted, there.examples // 4)
+    examples = min(max(scale.examples, there.classes), data.examples or PLENTY, there.examples - validation)
+    source, views = plain["source"], plain["views"]
+    if source.get("size", 0) > scale.size:
+        source = {**source, "size": scale.size}
+        views = [view | ({"size": scale.size} if view["name"] == "random_resized_crop" else {}) for view in views]
+    if scale.views is not None:
+        views = [view for view in views if view["name"] in scale.views]
+    known = EXTENTS.get(source["name"])
+    cut = data.classes if known and known.classes <= classes else classes
+    return {"source": source, "classes": cut, "validation": validation, "examples": examples, "views": views}
+
+
+def _extent(source: Mapping[str, Any], classes: int) -> Extent:
+    """Return how much a source has of its first `classes`; what is in a folder is counted, where it is there."""
+    folder = Path(source.get("root", "")) / "train"
+    if source["name"] in {"image_folder", "tiny_imagenet"} and folder.is_dir():
+        folders = sorted(entry for entry in folder.iterdir() if entry.is_dir())[:classes]
+        images = (path for entry in folders for path in entry.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+        return Extent(sum(1 for _ in itertools.islice(images, PLENTY)), len(folders))
+    whole = EXTENTS.get(source["name"], Extent(PLENTY, 0))
+    if classes >= whole.classes:
+        return whole
+    return Extent(whole.examples * classes // whole.classes, classes)
+
+
+def _rate(schedule: Mapping[str, Any], epochs: int, share: float) -> dict[str, Any]:
+    """Return a learning-rate schedule for a share of the epochs."""
+    fields = _timed(schedule, share)
+    fields["warmup"] = schedule["warmup"] * share
+    if "milestones" in schedule:
+        fields["milestones"] = [_milestone(mark, epochs, share) for mark in schedule["milestones"]]
+    return fields
+
+
+def _milestone(mark: float, epochs: int, share: float) -> float:
+    """Return an epoch as a share of all epochs; one that never comes stays one that never comes."""
+    if mark < 1:
+        return mark
+    return mark / epochs if mark < epochs else mark * share
+
+
+def _timed(fields: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """Return fields with the epochs of every schedule in them shortened to a share; at least 1 where there was one."""
+    changed = {key: _timed(value, share) if isinstance(value, Mapping) else value for key, value in fields.items()}
+    time = TIMES.get(fields.get("name", ""))
+    if time is not None and fields[time]:
+        changed[time] = max(1, round(fields[time] * share))
+    return changed

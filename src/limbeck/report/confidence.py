@@ -1,0 +1,114 @@
+"""The picture of confidence: what two networks say of the same test images, side by side (PS-KD's figure)."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from PIL import Image
+
+from limbeck import files
+from limbeck.analysis.confidence import both_wrong, most_uncertain, probabilities, top
+from limbeck.data.examples import Examples
+from limbeck.errors import LimbeckError
+from limbeck.plain import recipe_of
+from limbeck.recipes.rerun import test_examples
+from limbeck.report.drawing import write_html
+from limbeck.report.predictions import read_predictions
+from limbeck.tasks.classification import Predictions
+
+SHOWN = 5
+
+
+def write_confidence(first: Path, second: Path, overrides: Sequence[str], count: int, out: Path) -> None:
+    """Write a page of test images with the most probable classes of two runs' last weights.
+
+    Args:
+        first: a finished run; the images are those of its recipe.
+        second: another that was tested on the same images.
+        overrides: `data.key=value`, where the first run's data have moved.
+        count: images in each of the two parts.
+        out: where the page goes.
+
+    Raises:
+        LimbeckError: no finished runs; they were tested on different images or classes; the images are others now.
+    """
+    names = [f"{run} ({recipe_of(run)['method']['name']})" for run in (first, second)]
+    said = [read_predictions(run) for run in (first, second)]
+    _same_test(first, second, said)
+    test = test_examples(first, overrides, "cpu")
+    if test.fingerprint != _tested_on(first):
+        raise LimbeckError(f"the test images of {first} are not those that it was tested on: give data.source.root=...")
+    labels = said[0].labels
+    probs = [probabilities(of.logits) for of in said]
+    wrong, unsure = both_wrong(probs[0], probs[1], labels, count), most_uncertain(probs[0], count)
+    sources = _images(test, set(np.concatenate([wrong, unsure]).tolist()))
+
+    def entry(index: int) -> dict[str, Any]:
+        truth = int(labels[index])
+        answers = [_bars(of[index], truth, test.classes) for of in probs]
+        return {
+            "id": int(said[0].ids[index]),
+            "truth": test.classes[truth],
+            "source": sources[index],
+            "said": list(zip(names, answers, strict=True)),
+        }
+
+    about = [
+        f"Each image of the test set has the {min(SHOWN, len(test.classes))} most probable classes of two networks "
+        "(last weights) and, in blue and with a tick, the true one, wherever it stands.",
+        f"Left or above: {names[0]}. Right or below: {names[1]}.",
+    ]
+    parts = [
+        ("Wrong in both, the surest errors first", [entry(index) for index in wrong.tolist()]),
+        (f"Highest entropy of {names[0]}: images that look like several classes", list(map(entry, unsure.tolist()))),
+    ]
+    write_html(out, "confidence.html", title="Confidence", paragraphs=about, parts=parts)
+
+
+def _same_test(first: Path, second: Path, said: Sequence[Predictions]) -> None:
+    """Check that both were tested on the same images of the same classes."""
+    one, other = said
+    if one.logits.shape[1] != other.logits.shape[1]:
+        raise LimbeckError(
+            f"{first} tells {one.logits.shape[1]} classes apart, {second} {other.logits.shape[1]}: "
+            "give two runs with the same test set"
+        )
+    same = np.array_equal(one.ids, other.ids) and np.array_equal(one.labels, other.labels)
+    if not same or _tested_on(first) != _tested_on(second):
+        raise LimbeckError(f"{first} and {second} have different test sets: give two runs with the same one")
+
+
+def _tested_on(run: Path) -> str:
+    """Return the fingerprint of the images that a run was tested on."""
+    return str(files.read_json(run / "environment.json")["content"]["test data"])
+
+
+def _images(test: Examples, wanted: set[int]) -> dict[int, str]:
+    """Return images by their position in the test set, as PNG in data URIs."""
+    mean, std = (np.array(values)[:, None, None] for values in (test.mean, test.std))
+    found: dict[int, str] = {}
+    start = 0
+    for batch in test.in_order(500):
+        for index in sorted(index - start for index in wanted if start <= index < start + len(batch.ids)):
+            pixels = batch.views[0][index].double().numpy() * std + mean
+            rounded = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)
+            buffer = io.BytesIO()
+            Image.fromarray(rounded[:, :, 0] if rounded.shape[2] == 1 else rounded).save(buffer, "PNG")
+            found[start + index] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        start += len(batch.ids)
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _bars(row: Float64[np.ndarray, " classes"], truth: int, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the most probable classes, and the true one below them where it is not among them."""
+    shown: Int64[np.ndarray, " shown"] = top(row, SHOWN)
+    listed = shown.tolist() if truth in shown else [*shown.tolist(), truth]
+    return [{"name": classes[k], "percent": f"{100 * row[k]:.1f}", "true": k == truth} for k in listed]

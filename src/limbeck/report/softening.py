@@ -1,0 +1,98 @@
+"""The picture of softening: how near a run's soft targets are to uniform, by temperature, and a virtual teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+
+from limbeck import files
+from limbeck.analysis.softening import Softening, softening
+from limbeck.plain import recipe_of
+from limbeck.report.drawing import line, sections, write_html
+from limbeck.report.predictions import read_predictions
+from limbeck.targets.tfkd_reg import virtual_teacher
+
+TEMPERATURES = tuple(2 ** (i / 2) for i in range(13))
+CORRECT = 0.99
+FIGURES = {
+    "total_variation": "total variation",
+    "divergence": "KL to uniform (nats)",
+    "entropy": "entropy / log K",
+}
+NAMES = ("network", "virtual teacher")
+ABOUT = (
+    "A trained network's answers to the test images, softened by a temperature T, against the uniform distribution "
+    "over the K classes: the total variation ½ Σ |p - 1/K|, the Kullback-Leibler divergence KL(p ‖ uniform) and the "
+    "entropy in units of log K, each a mean over the images. Where the distances have all but gone, the targets are "
+    "nearly uniform, as those of label smoothing are.",
+    f"Beside it, the virtual teacher of Tf-KD: {CORRECT} for the true class, the rest shared evenly, softened by the "
+    "same temperatures (of its log-probabilities).",
+)
+
+
+def write_softening(run: Path) -> list[dict[str, str]]:
+    """Write RUN/softening.html and RUN/softening.csv, and return the rows of the table.
+
+    Raises:
+        LimbeckError: the folder is no finished run's, or its predictions are damaged.
+    """
+    recipe_of(run)
+    logits = torch.from_numpy(read_predictions(run).logits)
+    network = softening(logits, TEMPERATURES)
+    # one example will do: the others' rows are this one with its classes in another order, which no distance sees
+    virtual = virtual_teacher(torch.zeros(1, dtype=torch.int64), logits.shape[1], CORRECT)
+    found = (network, softening(virtual.double().log(), TEMPERATURES))
+    rows = table(found)
+    title = f"Softening: {run.resolve().name}"
+    values: dict[str, Any] = {"paragraphs": ABOUT, "drawings": sections(_drawings(found)), "rows": rows}
+    write_html(run / "softening.html", "analysis.html", title=title, **values)
+    files.write(run / "softening.csv", csv(found))
+    return rows
+
+
+def table(found: Sequence[Softening]) -> list[dict[str, str]]:
+    """Return a row for each whole temperature."""
+    return [
+        {"T": f"{temperature:g}"}
+        | {
+            f"{name}: {shown}": f"{float(getattr(of, key)[i]):.4f}"
+            for name, of in zip(NAMES, found, strict=True)
+            for key, shown in FIGURES.items()
+        }
+        for i, temperature in enumerate(TEMPERATURES)
+        if temperature == int(temperature)
+    ]
+
+
+def csv(found: Sequence[Softening]) -> str:
+    """Return every temperature of both, unrounded, a line each."""
+    lines = [",".join(["of", "temperature", *FIGURES])]
+    for name, of in zip(NAMES, found, strict=True):
+        for i, temperature in enumerate(TEMPERATURES):
+            lines.append(",".join([name, repr(temperature), *(repr(float(getattr(of, key)[i])) for key in FIGURES)]))
+    return "".join(f"{text}\n" for text in lines)
+
+
+def _drawings(found: Sequence[Softening]) -> list[go.Figure]:
+    """Draw each figure against T; distances fall by powers of T, so their axes are logarithmic."""
+    drawings = []
+    for key, shown in FIGURES.items():
+        drawing = go.Figure(layout={"title": shown[0].upper() + shown[1:]})
+        for i, (name, of) in enumerate(zip(NAMES, found, strict=True)):
+            drawing.add_scatter(
+                x=np.array(TEMPERATURES),
+                y=getattr(of, key).numpy(),
+                mode="lines+markers",
+                name=name,
+                line=line(i) | {"dash": "solid" if i == 0 else "dash"},
+            )
+        drawing.update_xaxes(title="temperature", type="log", tickvals=[2**i for i in range(7)])
+        linear = {"type": "linear"}
+        drawing.update_yaxes(title=shown, **(linear if key == "entropy" else {"type": "log", "dtick": 1}))
+        drawings.append(drawing)
+    return drawings

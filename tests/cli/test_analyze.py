@@ -1,0 +1,90 @@
+"""`limbeck analyze`: its three pictures from runs that are trained here, and what it refuses."""
+
+import json
+import shutil
+
+import pytest
+
+
+def test_a_traced_run_gives_its_picture_and_an_untraced_one_the_command(tiny, done, refused, small, tmp_path):
+    tiny("digits/pskd", "training.trace=true", "--folder", "runs/traced")
+    ran = done("analyze", "runs/traced", "--what", "rescaling")
+    assert "2       5, hardest" in ran.out
+    assert "written: runs/traced/rescaling.html, runs/traced/rescaling.csv" in ran.out
+    assert len((tmp_path / "runs/traced/rescaling.csv").read_text().splitlines()) == 1 + 2 * 5
+    tiny("digits/pskd", "--folder", "runs/plain")
+    said = refused("analyze", "runs/plain", "--what", "rescaling")
+    assert said.startswith("runs/plain has no trace of its gradient; get one by training it again: ")
+    # what it says to do works, and the trace is no other run: equal in results and comparable
+    words = said.rpartition(": ")[2].replace("ANOTHER", "runs/again").split()[1:]
+    done(*words)
+    done("analyze", "runs/again", "--what", "rescaling")
+    results = [json.loads((tmp_path / f"runs/{name}/results.json").read_text()) for name in ("plain", "again")]
+    assert results[0]["students"] == results[1]["students"]
+    groups = [json.loads((tmp_path / f"runs/{name}/environment.json").read_text()) for name in ("plain", "again")]
+    assert groups[0]["identity"] == groups[1]["identity"]
+
+
+def test_softening_and_confidence_need_no_trace(tiny, done, refused, tmp_path):
+    tiny("digits/baseline", "--folder", "a=1")
+    tiny("digits/pskd", "--folder", "b")
+    ran = done("analyze", "b", "--what", "softening")
+    assert "virtual teacher: entropy / log K" in ran.out
+    assert (tmp_path / "b/softening.csv").exists()
+    assert done("analyze", "a=1", "b", "--what", "confidence").out == "written: confidence.html\n"
+    done("analyze", "a=1", "b", "data.split_seed=4", "--what", "confidence", "--count", "3", "--out", "pages/own.html")
+    text = (tmp_path / "pages/own.html").read_text()
+    assert text.count("<img") == 6
+    assert "a=1 (cross_entropy)" in text
+    assert "b (pskd)" in text
+    before = (tmp_path / "confidence.html").read_bytes()
+    done("analyze", "a=1", "b", "--what", "confidence")
+    assert (tmp_path / "confidence.html").read_bytes() == before
+
+
+def test_data_that_have_moved_are_found_by_an_override(images, recipe, done, refused, tmp_path):
+    name = recipe(images("pets", "<b>cat</b>".replace("/", "_"), "dog"))
+    for seed in (0, 1):
+        done("train", name, f"seed={seed}", "--folder", f"runs/{seed}")
+    (tmp_path / "pets").rename(tmp_path / "moved")
+    assert "pets" in refused("analyze", "runs/0", "runs/1", "--what", "confidence")
+    done("analyze", "runs/0", "runs/1", f"data.source.root={tmp_path / 'moved'}", "--what", "confidence")
+    text = (tmp_path / "confidence.html").read_text()
+    assert "<b>cat" not in text
+    assert "&lt;b&gt;cat" in text
+    images("others", "<b>cat</b>".replace("/", "_"), "dog", count=7)
+    said = refused("analyze", "runs/0", "runs/1", "data.source.root=others", "--what", "confidence")
+    assert "not those that it was tested on" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("a", "Missing option '--what'"),
+        ("a --what gradient", "'gradient' is not one of 'rescaling', 'confidence', 'softening'"),
+        ("a b --what rescaling", "--what rescaling takes 1 run folder, not 2"),
+        ("a --what confidence", "--what confidence takes 2 run folders, not 1"),
+        ("a b c --what confidence", "--what confidence takes 2 run folders, not 3"),
+        ("a b --what confidence --count 0", "Invalid value for '--count'"),
+        ("a --what softening --count 3", "--count is for --what confidence alone; leave it out"),
+        ("a --what softening --out x.html", "--out is for --what confidence alone; leave it out"),
+        ("a data.x=1 --what rescaling", "data.key=value is for --what confidence alone; leave it out"),
+        ("a --what rescaling", "a is no run folder: cannot read its recipe.yaml"),
+        ("a --what softening", "a is no run folder: cannot read its recipe.yaml"),
+        ("a b --what confidence", "a is no run folder: cannot read its recipe.yaml"),
+    ],
+)
+def test_a_misuse_of_analyze_is_one_line(refused, words, expected):
+    assert expected in refused("analyze", *words.split())
+
+
+def test_what_does_not_fit_is_one_line(tiny, refused, tmp_path):
+    tiny("digits/baseline", "--folder", "a")
+    said = refused("analyze", "a", "a", "training.epochs=3", "--what", "confidence")
+    assert said == "override 'training.epochs=3': only data.… can be changed when evaluating"
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b/predictions.npz").unlink()
+    assert "b/predictions.npz is missing or damaged" in refused("analyze", "b", "--what", "softening")
+    said = refused("train", "digits/pskd", "training.trace=true", "data.mix=mixup", "--folder", "c")
+    assert said.endswith("and mixed ones have two: set training.trace to false, or data.mix to null")
+    assert not (tmp_path / "c").exists()

@@ -1,0 +1,165 @@
+"""Every shipped recipe, at every scale: it is read, checked, and its networks are built (without their weights)."""
+
+import itertools
+
+import pytest
+
+from limbeck.core.config import fields_of
+from limbeck.models import parameters
+from limbeck.recipes import read_recipe, recipe_names, recipe_tree
+from limbeck.recipes.parse import parse
+from limbeck.recipes.read import plan
+from limbeck.recipes.scale import SCALES
+from limbeck.recipes.shipped import recipe_tables, recipe_text
+from limbeck.teachers.relation import outline
+
+ROWS = {
+    "cifar100": 15, "digits": 9, "fashion_mnist": 15, "kd/cifar100": 3, "pskd/cifar100": 31, "pskd/imagenet": 7,
+    "tfkd/cifar10": 11, "tfkd/cifar100": 49, "tfkd/imagenet": 9, "tfkd/tiny_imagenet": 16,
+}  # fmt: skip
+FIGURES = ("error", "top5_error", "nll", "ece", "aurc")
+
+
+@pytest.fixture(scope="module")
+def built():
+    """Return a function that builds a network without its weights, each once."""
+    known = {}
+
+    def build(model):
+        if repr(model) not in known:
+            known[repr(model)] = outline(model)
+        return known[repr(model)]
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def plans(built):
+    """Every recipe's plan by scale and name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.teachers.plan.outline", built)
+        return {
+            scale: {name: read_recipe(name, [f"scale={scale}"]) for name in recipe_names()}
+            for scale in [*SCALES, "paper"]
+        }
+
+
+@pytest.fixture(scope="module")
+def size(built):
+    """Return a function that counts a network's parameters."""
+    return lambda model: parameters(built(model))
+
+
+def test_there_are_165_recipes_in_10_tables(plans):
+    assert {table: len(rows) for table, rows in recipe_tables().items()} == ROWS
+    assert [len(by_name) for by_name in plans.values()] == [165, 165, 165]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_networks_keep_their_order_and_none_grows(plans, size, scale):
+    for name, paper in plans["paper"].items():
+        models = [(stage.model, plans[scale][name].stages[key].model) for key, stage in paper.stages.items()]
+        for (large, small), (other_large, other_small) in itertools.product(models, repeat=2):
+            assert (size(large) < size(other_large)) == (size(small) < size(other_small)), name
+        assert all(0 < size(small) <= size(large) for large, small in models)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_scaled_recipe_is_small(plans, scale):
+    limits = SCALES[scale]
+    for by_name in plans[scale].values():
+        for stage in by_name.stages.values():
+            assert stage.model in limits.ladder or stage.model.name == "cnn"
+            assert stage.data.examples <= limits.examples
+            assert stage.data.validation <= limits.validation
+            assert stage.training.epochs <= limits.epochs
+            assert getattr(stage.data.source, "size", 0) <= limits.size
+            assert all(mark < 1 for mark in getattr(stage.schedule, "milestones", ()))
+
+
+def test_a_resolved_recipe_reads_back_as_itself(plans):
+    for name, found in plans["tiny"].items():
+        assert plan(found.plain(list(found.stages)[-1]), name) == found
+
+
+def test_every_table_says_what_it_is():
+    for table in recipe_tables():
+        about = parse(recipe_text(table), table)["description"]
+        assert about.endswith(".")
+        assert "\n" not in about
+
+
+def test_references_are_numbers_with_a_source():
+    with_reference = [name for name in recipe_names() if "reference" in recipe_tree(name)]
+    assert len(with_reference) == 3 + 25 + 5 + 47
+    for name in with_reference:
+        reference = recipe_tree(name)["reference"]
+        assert isinstance(reference["source"], str)
+        assert 0 < reference["error"] < 100
+        if name.startswith("pskd/"):
+            assert [key for key in reference if key != "source"] == list(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("pskd/cifar100/resnet18_pskd", 20.82),
+        ("pskd/cifar100/pyramidnet200_label_smoothing", 17.82),
+        ("pskd/imagenet/resnet152_pskd", 21.41),
+        ("tfkd/cifar100/resnext29_baseline", 100 - 81.03),
+        ("tfkd/cifar100/mobilenet_v2_kd_densenet121", 100 - 71.29),
+        ("tfkd/cifar100/densenet121_rekd_shufflenet_v2", 100 - 79.83),
+        ("tfkd/cifar100/resnet18_dekd_resnext29", 100 - 77.28),
+        ("tfkd/cifar100/googlenet_tfkd_self", 100 - 80.17),
+        ("tfkd/cifar100/resnet18_tfkd_reg", 100 - 77.36),
+        ("tfkd/cifar100/shufflenet_v2_label_smoothing", 100 - 70.83),
+    ],
+)
+def test_references_are_the_papers(name, error):
+    assert recipe_tree(name)["reference"]["error"] == pytest.approx(error, abs=1e-9)
+
+
+def test_settings_are_those_of_the_authors_configurations(plans):
+    paper = {
+        name.removeprefix("tfkd/cifar100/"): found
+        for name, found in plans["paper"].items()
+        if name.startswith("tfkd/cifar100/")
+    }
+    for found in paper.values():
+        for stage in found.stages.values():
+            assert stage.optimiser.lr == pytest.approx(0.1 * stage.training.batch_size / 128)
+    batches = {
+        "mobilenet_v2_kd_resnet50": 128, "mobilenet_v2_kd_resnext29": 64, "resnet18_kd_resnet50": 64,
+        "densenet121_rekd_shufflenet_v2": 100, "densenet121_rekd_mobilenet_v2": 128, "resnext29_rekd_resnet18": 64,
+        "densenet121_tfkd_self": 100, "googlenet_tfkd_reg": 64,
+    }  # fmt: skip
+    assert {name: paper[name].student.training.batch_size for name in batches} == batches
+    poor = paper["mobilenet_v2_dekd_resnext29"].stages["teacher"]
+    good = paper["mobilenet_v2_kd_resnext29"].stages["teacher"]
+    assert (poor.training.stop_epoch, good.training.stop_epoch) == (51, None)
+    assert (poor.training.batch_size, poor.optimiser) == (good.training.batch_size, good.optimiser)
+    assert good == paper["resnext29_baseline"].student
+
+
+@pytest.mark.parametrize("scale", [*SCALES, "paper"])
+@pytest.mark.parametrize("table", ["fashion_mnist", "cifar100"])
+def test_rows_of_our_comparison_share_their_teachers(plans, table, scale):
+    rows = {
+        name.removeprefix(f"{table}/"): found for name, found in plans[scale].items() if name.startswith(f"{table}/")
+    }
+    baseline, large = rows["baseline"].student, rows["large"].student
+    for name, teacher in (("tfkd_self", baseline), ("rekd", baseline), ("kd", large)):
+        assert list(rows[name].stages) == ["teacher", "student"]
+        assert fields_of(rows[name].stages["teacher"]) == fields_of(teacher)
+    assert rows["rekd"].student.model == large.model != baseline.model
+    poor = rows["dekd"].stages["teacher"]
+    assert poor.training.stop_epoch == max(1, round(0.05 * poor.training.epochs))
+    assert {repr(found.student.model) for name, found in rows.items() if name not in {"large", "rekd"}} == {
+        repr(baseline.model)
+    }
+
+
+def test_our_comparison_is_the_same_in_both_tables_and_small_unless_told():
+    assert recipe_tables()["fashion_mnist"] == recipe_tables()["cifar100"]
+    for table in ("fashion_mnist", "cifar100"):
+        assert read_recipe(f"{table}/pskd") == read_recipe(f"{table}/pskd", ["scale=small"])
