@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
-import torch
 from fields import HEAD, classes_table, either, field_rows, fields_table, paragraphs, prose, table, words, yaml
 
 from limbeck.core.config import fields_of
@@ -22,13 +21,14 @@ from limbeck.core.objective import TargetWriter
 from limbeck.core.schedules import SCHEDULES
 from limbeck.data.load import MIXES, SOURCES, VIEWS, Data
 from limbeck.metrics import FIGURES
-from limbeck.models import ModelSpec, build_model, parameters
+from limbeck.models import ModelSpec, parameters
 from limbeck.models.table import MODELS
 from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.scale import SCALES, Scale
 from limbeck.recipes.shipped import recipe_tables, recipe_text, recipe_tree
 from limbeck.targets import METHODS
 from limbeck.teachers import Stage, TeacherChoice
+from limbeck.teachers.relation import outline
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OPTIMISERS
 from limbeck.train.rates import RATES
@@ -206,9 +206,7 @@ def models_table() -> str:
             for option in inspect.signature(build).parameters.values()
             if option.name not in {*settled, "classes", "channels"}
         ]
-        with torch.device("meta"):
-            size = parameters(build_model(ModelSpec(name), 10, 3))
-        rows.append([f"`{name}`", f"{size:,}", "; ".join(options) or "–"])
+        rows.append([f"`{name}`", f"{parameters(outline(ModelSpec(name))):,}", "; ".join(options) or "–"])
     return table(["network", "parameters (10 classes, RGB)", "options (default)"], rows)
 
 

@@ -66,12 +66,12 @@ def describe(name: str) -> str:
 
 
 def _model(name: str) -> str:
-    from limbeck.models import ModelSpec, build_model, parameters
+    from limbeck.models import ModelSpec, parameters
     from limbeck.models.table import find_builder
+    from limbeck.teachers.relation import outline
 
     sizes = [
-        f"{parameters(build_model(ModelSpec(name), classes, 3)):,} parameters at {classes} classes"
-        for classes in (10, 100)
+        f"{parameters(outline(ModelSpec(name), classes)):,} parameters at {classes} classes" for classes in (10, 100)
     ]
     build, settled = find_builder(name)
     free = [
@@ -80,7 +80,7 @@ def _model(name: str) -> str:
         if key not in {*settled, "classes", "channels"}
     ]
     options = "\n".join(f"  {option.name} = {option.default!r}" for option in free) or "  none"
-    return f"{name}: {', '.join(sizes)}, 3 channels\n\nOptions\n{options}"
+    return f"{name}: {', '.join(sizes)}, 3 channels\n\n{inspect.getdoc(build)}\n\nOptions\n{options}"
 
 
 def _card(cls: type) -> str:

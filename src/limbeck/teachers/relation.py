@@ -33,11 +33,11 @@ def check_relation(relation: Relation, teacher: nn.Module, student: nn.Module, w
         )
 
 
-def outline(model: ModelSpec) -> nn.Module:
-    """Build a network without memory or weights, to compare it; classes and channels are any."""
+def outline(model: ModelSpec, classes: int = 10) -> nn.Module:
+    """Build a network for RGB images without memory or weights, to count and compare it."""
     with torch.device("meta"):
         options = {name: option for name, option in model.options.items() if name != "pretrained"}
-        return build_model(dataclasses.replace(model, options=options), 10, 3)
+        return build_model(dataclasses.replace(model, options=options), classes, 3)
 
 
 def _shapes(network: nn.Module) -> list[tuple[str, torch.Size]]:
