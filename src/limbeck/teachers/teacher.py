@@ -146,7 +146,9 @@ def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
         return Origin(Path(named).name, teacher.fingerprint())
     environment = files.read_json(Path(choice.run) / "environment.json")
     recipe = recipe_of(Path(choice.run))
-    label = f"{recipe['model']['name']} by {recipe['method']['name']}, {choice.which}"
+    trained, planned = files.read_json(Path(choice.run) / "results.json")["epochs"], recipe["training"]["epochs"]
+    stopped = f" for {trained} of {planned} epochs" if trained < planned else ""
+    label = f"{recipe['model']['name']} by {recipe['method']['name']}{stopped}, {choice.which}"
     return Origin(label, f"{environment['group']} {choice.which}")
 
 
