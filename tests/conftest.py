@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.core import Objective, Peers
+from limbeck.core import Objective, Peers, Room
 from limbeck.data.examples import Members
 from limbeck.data.mixing import Mixup
 from limbeck.data.resident import ResidentExamples
@@ -49,7 +49,8 @@ def train(tmp_path):
     runs = iter(range(100))
 
     def one(method, teacher=None, mix=None, folder=None, **training):
-        objective = Objective(Peers([network()]), method, Classification(), teacher, EXAMPLES)
+        place = folder or tmp_path / str(next(runs))
+        objective = Objective(Peers([network()]), method, Classification(), teacher, Room(EXAMPLES, folder=place))
         settings = {"epochs": 3, "batch_size": 16} | training
         with Display(silent=True) as display:
             return fit(
@@ -62,7 +63,7 @@ def train(tmp_path):
                 seed=5,
                 runtime=Runtime("cpu", 1, 1),
                 display=display,
-                folder=folder or tmp_path / str(next(runs)),
+                folder=place,
             )
 
     return one

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limbeck.core import Batch, Clock, Objective, Output, Peers
+from limbeck.core import Batch, Clock, Objective, Output, Peers, Room
 from limbeck.data import draws
 from limbeck.targets import PSKD, CrossEntropy, Hinton, LabelSmoothing
 from limbeck.tasks import Classification
@@ -16,7 +16,9 @@ from limbeck.train.runtime import Runtime
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
-METHODS = [CrossEntropy(), LabelSmoothing(0.1), Hinton(0.5, 2.0), PSKD(0.8), PSKD(0.8, bank="ram")]
+METHODS = [CrossEntropy(), LabelSmoothing(0.1), Hinton(0.5, 2.0), PSKD(0.8)]
+METHODS += [PSKD(0.8, bank=bank, dtype=dtype) for bank in ("ram", "disk") for dtype in ("float32", "float16")]
+METHODS += [PSKD(0.8, top_k=2), PSKD(0.8, window=2), PSKD(0.8, memory="model")]
 
 
 def taught(method):
@@ -25,7 +27,7 @@ def taught(method):
 
 def run(method, folder, device, examples, network, **training):
     runtime = Runtime(device, 1, 1, training.get("precision", "32-true"))
-    objective = Objective(Peers([network()]), method, Classification(), taught(method), 61)
+    objective = Objective(Peers([network()]), method, Classification(), taught(method), Room(61, folder=folder))
     with Display(silent=True) as display:
         return fit(
             objective,
@@ -64,7 +66,9 @@ def test_draws_are_the_same_bits_on_both():
     assert torch.equal(cpu, cuda)
 
 
-@pytest.mark.parametrize("method", METHODS[:-1], ids=lambda method: f"{method}")
+@pytest.mark.parametrize(
+    "method", [one for one in METHODS if getattr(one, "bank", "device") == "device"], ids=lambda method: f"{method}"
+)
 def test_a_step_waits_for_nothing(method, tiny):
     """No transfer to the host, no synchronisation: neither in the forward nor in what is remembered."""
     examples, network = tiny

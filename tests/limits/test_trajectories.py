@@ -25,6 +25,8 @@ def teacher(view):
         CSKD(0.0),
         PSKD(0.0),
         PSKD(0.0, bank="ram"),
+        PSKD(0.0, bank="disk"),
+        PSKD(0.0, memory="model"),
     ],
 )
 def test_at_weight_zero_every_method_is_cross_entropy(train, weights, method, mix):
@@ -32,8 +34,25 @@ def test_at_weight_zero_every_method_is_cross_entropy(train, weights, method, mi
     assert torch.equal(weights(train(CrossEntropy(), mix=mix)), weights(train(method, taught, mix=mix)))
 
 
-def test_the_first_epoch_of_pskd_is_cross_entropy(train, weights):
-    plain, own = weights(train(CrossEntropy(), epochs=1)), weights(train(PSKD(0.8), epochs=1))
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"mix": True}], ids=str)
+def test_the_home_of_past_predictions_changes_no_bit(train, weights, settings):
+    device, ram, disk = (weights(train(PSKD(0.8, bank=bank), **settings)) for bank in ("device", "ram", "disk"))
+    assert torch.equal(device, ram)
+    assert torch.equal(device, disk)
+
+
+def test_compressed_past_predictions_in_their_limits(train, weights):
+    whole = weights(train(PSKD(0.8)))
+    # of four classes the three largest leave the fourth its own share
+    torch.testing.assert_close(weights(train(PSKD(0.8, top_k=3))), whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(weights(train(PSKD(0.8, dtype="float16"))), whole, rtol=1e-2, atol=1e-3)
+    assert torch.equal(weights(train(PSKD(0.8, window=2), epochs=2)), weights(train(PSKD(0.8), epochs=2)))
+    assert not torch.allclose(weights(train(PSKD(0.8, average=0.5))), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("memory", ["predictions", "model"])
+def test_the_first_epoch_of_pskd_is_cross_entropy(train, weights, memory):
+    plain, own = weights(train(CrossEntropy(), epochs=1)), weights(train(PSKD(0.8, memory=memory), epochs=1))
     torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-6)
 
 
@@ -75,7 +94,7 @@ def test_other_methods_leave_cross_entropy_at_once(train, weights, method):
 
 
 @pytest.mark.parametrize("mix", [False, True])
-@pytest.mark.parametrize("method", [CrossEntropy(), PSKD(0.8), CSKD(), TfKDReg()])
+@pytest.mark.parametrize("method", [CrossEntropy(), PSKD(0.8), PSKD(0.8, memory="model"), CSKD(), TfKDReg()])
 def test_accumulation_is_one_batch(train, weights, method, mix):
     whole, cut = weights(train(method, mix=mix)), weights(train(method, mix=mix, accumulate=4))
     torch.testing.assert_close(cut, whole, rtol=1e-5, atol=1e-6)

@@ -57,6 +57,21 @@ class TestPSKDInRam(TargetWriterSuite):
         return PSKD(0.8, bank="ram")
 
 
+class TestPSKDOnDiskByTheLargestEntries(TargetWriterSuite):
+    def make(self):
+        return PSKD(0.8, bank="disk", dtype="float16", top_k=2)
+
+
+class TestPSKDOverAWindow(TargetWriterSuite):
+    def make(self):
+        return PSKD(0.8, dtype="float16", window=2, weights=(2.0, 1.0), average=0.3)
+
+
+class TestPSKDByTheModel(TargetWriterSuite):
+    def make(self):
+        return PSKD(0.8, memory="model")
+
+
 def test_every_method_is_tested_here():
     tested = {type(suite().make()) for suite in TargetWriterSuite.__subclasses__()}
     assert tested == set(METHODS.values())
@@ -67,6 +82,30 @@ def test_shares_outside_zero_to_one_and_other_types_are_refused(value):
     for make in (PSKD, LabelSmoothing, Hinton, TfKDSelf, TfKDReg, lambda share: TfKDReg(correct=share)):
         with pytest.raises(ValueError, match=r"alpha|epsilon|correct"):
             make(value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"window": 2, "weights": (1.0,)}, "a window of 2 epochs needs as many weights, and has 1"),
+        ({"weights": (1.0, 1.0)}, "a window of 1 epochs needs as many weights, and has 2"),
+        ({"window": 1, "weights": (0.0,)}, "weights"),
+        ({"window": 0}, "window"),
+        ({"top_k": 0}, "top_k"),
+        ({"bank": "tape"}, "'device', 'ram' or 'disk'"),
+        ({"memory": "model", "bank": "ram"}, "memory: model keeps no predictions, so bank means nothing"),
+        ({"memory": "model", "window": 2}, "so window means nothing: leave it out"),
+    ],
+)
+def test_settings_of_pskd_that_mean_nothing_are_refused(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        PSKD(**fields)
+
+
+def test_a_top_k_that_keeps_all_is_refused_before_the_first_step():
+    PSKD(top_k=9).check(10)
+    with pytest.raises(LimbeckError, match="top_k is 10 and there are 10 classes: set it below, or to null"):
+        PSKD(top_k=10).check(10)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), "4"])

@@ -12,6 +12,7 @@ from limbeck.cli.copy import copy
 from limbeck.cli.demo import demo
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.list import list_names
+from limbeck.cli.plan_memory import plan_memory
 from limbeck.cli.show import show
 from limbeck.cli.train import train
 
@@ -32,3 +33,4 @@ app.command()(analyze)
 app.command("list")(list_names)
 app.command()(show)
 app.command()(copy)
+app.command()(plan_memory)

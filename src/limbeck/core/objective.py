@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -96,6 +97,33 @@ class Needs(NamedTuple):
     relation: Relation = "any"
 
 
+class Room(NamedTuple):
+    """What a writer that remembers needs to know: of how many examples, and where it may keep things.
+
+    Attributes:
+        examples: 1 + the largest example id.
+        classes: how many there are, or None where the first step tells.
+        folder: the run's, for what does not fit into memory; None where nothing is kept on a disk. All processes of a
+            node must see it.
+        data: fingerprint of the training examples: what was kept of others is refused.
+        students: how many there are; the Objective fills it in.
+        node: which machine this process runs on, from 0.
+        nodes: how many there are.
+        local_rank: which of its machine's processes this one is; 0 writes what they share.
+        local_world: how many processes its machine has.
+    """
+
+    examples: int
+    classes: int | None = None
+    folder: Path | None = None
+    data: str = ""
+    students: int = 1
+    node: int = 0
+    nodes: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+
+
 class TargetWriter(ABC):
     """Who writes the soft target. Writing is pure; state moves in `after` and `after_epoch`."""
 
@@ -108,14 +136,18 @@ class TargetWriter(ABC):
     def check(self, classes: int) -> None:
         """Refuse settings that mean nothing for so many classes, before anything is written."""
 
-    def prepare(self, examples: int) -> None:
-        """Learn how many example ids there are, before the first step."""
+    def prepare(self, room: Room, cohort: Cohort) -> None:
+        """Learn of how many examples and of which students something is to be remembered, before the first step."""
+
+    def describe(self) -> str:
+        """Say in one line what is remembered and what it takes, or nothing; after `prepare`."""
+        return ""
 
     def after(self, step: Step) -> None:
         """Remember what this step taught; called once after each step."""
 
-    def after_epoch(self) -> None:
-        """Close an epoch; called by every process."""
+    def after_epoch(self, cohort: Cohort) -> None:
+        """Close an epoch, after which the students are these; called by every process."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `after` and `after_epoch` have gathered."""
@@ -135,7 +167,8 @@ class Objective(nn.Module):
         teacher: who else answers, or None.
 
     Args:
-        examples: 1 + the largest example id, for writers that remember each example.
+        examples: 1 + the largest example id, for writers that remember each example; or a `Room`, which also says where
+            what they remember may be kept.
 
     Raises:
         LimbeckError: the writer needs a teacher or `examples` that is not given; the teacher is a module.
@@ -147,7 +180,7 @@ class Objective(nn.Module):
         writer: TargetWriter,
         task: Task,
         teacher: Teacher | None = None,
-        examples: int | None = None,
+        examples: int | Room | None = None,
     ) -> None:
         super().__init__()
         method = type(writer).__name__
@@ -158,7 +191,8 @@ class Objective(nn.Module):
         if writer.needs.ids and examples is None:
             raise LimbeckError(f"{method} remembers each example: pass examples=1 + the largest example id")
         if examples is not None:
-            writer.prepare(examples)
+            room = examples if isinstance(examples, Room) else Room(examples)
+            writer.prepare(room._replace(students=len(cohort.students)), cohort)
         self.cohort, self.writer, self.task, self.teacher = cohort, writer, task, teacher
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
@@ -199,7 +233,7 @@ class Objective(nn.Module):
 
     def after_epoch(self) -> None:
         """Let the writer close the epoch."""
-        self.writer.after_epoch()
+        self.writer.after_epoch(self.cohort)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Put the writer's memory beside the weights, so that one state_dict holds all that training moves."""

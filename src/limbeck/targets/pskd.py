@@ -16,28 +16,29 @@ Fidelity
     restores the rows. Differences: processes share their rows once an epoch, not at every step. Under CutMix and Mixup,
     which the authors' code does not cover: the rows of both images are mixed as their labels are, and what the network
     says of a mixed image is recorded for an example only where at least half of the image is its own; elsewhere the
-    older row stays.
+    older row stays. `dtype`, `top_k`, `window`, `weights`, `average` and `memory: model` are ours. With the last, which
+    is what the equation literally says, P_{t-1}(x) is said now, by a copy of the network as it was at the end of the
+    last epoch, in eval mode, of the view that the student sees (a mixed one, too), at the cost of one more forward.
 
 Limits
-    α = 0 is cross-entropy, and so is the first epoch at any α.
+    α = 0 is cross-entropy, and so is the first epoch at any α. The bank's home changes no bit; `average` 0 and `window`
+    1 are PS-KD itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional
-
-from limbeck.core.batch import Units
-from limbeck.core.config import Fraction, configurable
+from limbeck.core.cohort import Cohort
+from limbeck.core.config import Count, Fraction, Positive, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Needs, Step, TargetWriter
+from limbeck.core.objective import Needs, Room, Step, TargetWriter
 from limbeck.core.schedules import Linear, at
 from limbeck.errors import LimbeckError
-from limbeck.memory.bank import PredictionBank
+from limbeck.memory.formats import format_of
+from limbeck.memory.predictions import Memory, Predictions
+from limbeck.memory.snapshot import Snapshot
 
 
 @configurable
@@ -46,70 +47,77 @@ class PSKD(TargetWriter):
 
     Attributes:
         alpha: the share of the past prediction in the last epoch, in [0, 1]; it grows linearly.
-        bank: where the past predictions live: on the training "device" (2 × examples × classes × 4 bytes of it), or in
-            "ram".
+        memory: what is kept of the past, the "predictions" themselves or the "model" that makes them; all fields below
+            are of "predictions".
+        bank: where they live: on the training "device", in "ram" or on the "disk", in the run's folder; the result is
+            the same. `limbeck plan-memory` says what each takes.
+        dtype: of what is kept; "float16" halves it.
+        top_k: keep only the so many largest probabilities of each; the rest is spread evenly. None keeps all.
+        window: how many past epochs are averaged.
+        weights: of these epochs, the last one first; equal without them.
+        average: what is kept is the exponential average of the predictions, with this share of the past; 0 keeps the
+            last one.
     """
 
     alpha: Fraction = 0.8
-    bank: Literal["device", "ram"] = "device"
+    memory: Literal["predictions", "model"] = "predictions"
+    bank: Literal["device", "ram", "disk"] = "device"
+    dtype: Literal["float32", "float16"] = "float32"
+    top_k: Count | None = None
+    window: Count = 1
+    weights: tuple[Positive, ...] | None = None
+    average: Fraction = 0.0
 
     needs = Needs(ids=True)
 
     def __post_init__(self) -> None:
-        self._banks: list[PredictionBank] = []
-        self._examples = 0
+        if self.weights is not None and len(self.weights) != self.window:
+            raise ValueError(f"a window of {self.window} epochs needs as many weights, and has {len(self.weights)}")
+        if self.memory == "model":
+            fields = [field for field in dataclasses.fields(self) if field.name not in {"alpha", "memory"}]
+            if changed := [field.name for field in fields if getattr(self, field.name) != field.default]:
+                raise ValueError(f"memory: model keeps no predictions, so {changed[0]} means nothing: leave it out")
+        self._memory: Memory | None = None
 
-    def prepare(self, examples: int) -> None:
-        """Forget everything, and expect ids below `examples`."""
-        self._banks, self._examples = [], examples
+    def check(self, classes: int) -> None:
+        """Refuse a top_k that is not below the number of classes."""
+        format_of(self.dtype, self.top_k).columns(classes)
+
+    def prepare(self, room: Room, cohort: Cohort) -> None:
+        """Forget everything, and expect ids below `room.examples`."""
+        if self.memory == "model":
+            self._memory = Snapshot(cohort)
+            return
+        kind = format_of(self.dtype, self.top_k)
+        self._memory = Predictions(room, self.bank, kind, self.window, self.weights, self.average)
+
+    def describe(self) -> str:
+        """Say what the past takes."""
+        return self._past.describe()
 
     def write(self, step: Step) -> list[list[Target]]:
         """Return label and past prediction for every student."""
         alpha = at(Linear(self.alpha), step.clock)
-        return [
-            [(1 - alpha) * Target("label"), alpha * Target("past", self._past(units, bank))]
-            for units, bank in zip(step.students, self._homes(len(step.students)), strict=True)
-        ]
+        return [[(1 - alpha) * Target("label"), alpha * Target("past", past)] for past in self._past.past(step)]
 
     def after(self, step: Step) -> None:
         """Record what each student said in this step's forward."""
-        for units, bank in zip(step.students, self._homes(len(step.students)), strict=True):
-            said = units.logits.detach().float().softmax(-1)
-            if units.mix is not None:
-                mostly_own = units.mix.weight[:, None] >= 0.5
-                said = torch.where(mostly_own, said, bank.recall(units.ids, _one_hot(units.labels, said)))
-            bank.record(units.ids, said)
+        self._past.after(step)
 
-    def after_epoch(self) -> None:
-        """Share the rows among the processes."""
-        for bank in self._banks:
-            bank.turn()
+    def after_epoch(self, cohort: Cohort) -> None:
+        """Make what was recorded the past."""
+        self._past.after_epoch(cohort)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows of each student."""
-        return {"banks": [bank.state_dict() for bank in self._banks]}
+        """Return what is remembered."""
+        return self._past.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the rows of each student."""
-        for bank, rows in zip(self._homes(len(state["banks"])), state["banks"], strict=True):
-            bank.load_state_dict(rows)
+        """Take up what was remembered."""
+        self._past.load_state_dict(state)
 
-    def _homes(self, students: int) -> list[PredictionBank]:
-        if not self._examples:
+    @property
+    def _past(self) -> Memory:
+        if self._memory is None:
             raise LimbeckError("PSKD was not told how many examples there are: give `examples` to the Objective")
-        if not self._banks:
-            self._banks = [PredictionBank(self._examples, self.bank) for _ in range(students)]
-        return self._banks
-
-    def _past(self, units: Units, bank: PredictionBank) -> Float[Tensor, "units classes"]:
-        """Return the rows of these examples, the label where there is none yet; mixed as the labels are mixed."""
-        like = units.logits.detach().float()
-        own = bank.recall(units.ids, _one_hot(units.labels, like))
-        if units.mix is None:
-            return own
-        partner = bank.recall(units.mix.ids, _one_hot(units.mix.labels, like))
-        return torch.lerp(partner, own, units.mix.weight.to(own.dtype)[:, None])
-
-
-def _one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    return functional.one_hot(labels, like.shape[1]).to(like.dtype)
+        return self._memory

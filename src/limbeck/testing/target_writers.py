@@ -8,13 +8,17 @@ return MyWriter(alpha=0.5)
 from __future__ import annotations
 
 import copy
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from limbeck.core.batch import Batch, Clock, Mix, Output
 from limbeck.core.cohort import Peers
-from limbeck.core.objective import Objective, Step, TargetWriter
+from limbeck.core.objective import Objective, Room, Step, TargetWriter
 from limbeck.tasks.classification import Classification
 
 EXAMPLES, CLASSES, EPOCHS = 12, 5, 3
@@ -22,6 +26,8 @@ EXAMPLES, CLASSES, EPOCHS = 12, 5, 3
 
 class TargetWriterSuite:
     """Checks of one target writer; subclass it and override `make`."""
+
+    _folder: Path | None = None
 
     def make(self) -> TargetWriter:
         """Return a new writer of the kind under test."""
@@ -57,7 +63,7 @@ class TargetWriterSuite:
         """After `load_state_dict` a new writer gives the loss that the old one gives."""
         steps = list(self._epochs())
         step, objective = steps[-1]
-        twin = self._objective(objective.cohort.students[0])
+        twin = self._objective(objective.cohort.students[0], len(steps) - 1)
         twin.writer.load_state_dict(copy.deepcopy(objective.writer.state_dict()))
         ours, theirs = objective(step.batch, step.clock).loss, twin(step.batch, step.clock).loss
         assert torch.equal(ours, theirs)
@@ -88,18 +94,26 @@ class TargetWriterSuite:
             objective.after(step)
             objective.after_epoch()
 
-    def _objective(self, student: nn.Module) -> Objective:
+    def _objective(self, student: nn.Module, number: int = 0) -> Objective:
         torch.manual_seed(1)
         teacher = _student().requires_grad_(False)
         writer = self.make()
         taught = (lambda view: Output(teacher(view))) if writer.needs.teacher else None
-        return Objective(Peers([student]), writer, Classification(), taught, EXAMPLES)
+        room = Room(EXAMPLES, folder=self._place() / str(number))
+        return Objective(Peers([student]), writer, Classification(), taught, room)
+
+    def _place(self) -> Path:
+        """Return a folder for writers that keep files; it goes when the suite does."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp())
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
 
     def _epochs(self) -> list[tuple[Step, Objective]]:
         """Return a step and its objective after none, one and two epochs of remembering."""
         found = []
         for done in range(EPOCHS):
-            objective = self._objective(_student())
+            objective = self._objective(_student(), done)
             for epoch in range(done):
                 objective.after(objective(_batch(), Clock(epoch, EPOCHS)))
                 objective.after_epoch()

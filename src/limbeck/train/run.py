@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.cohort import Peers
-from limbeck.core.objective import Objective
+from limbeck.core.objective import Objective, Room
 from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
@@ -51,7 +51,10 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
                 load_weights(student, read_weights(path)[0], str(path))
             finished: dict[str, Any] = files.read_json(results)
             return finished
-        objective = Objective(job.cohort, job.writer, Classification(), job.teacher, job.splits.train.id_space)
+        room = _room(job, folder, runtime)
+        objective = Objective(job.cohort, job.writer, Classification(), job.teacher, room)
+        if takes := job.writer.describe():
+            display.say(takes)
         started = time.monotonic()
         state = fit(
             objective,
@@ -71,6 +74,23 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
             job.cohort.load_state_dict(state.cohort.state_dict())
         runtime.barrier()
         return found
+
+
+def _room(job: Job, folder: Path, runtime: Runtime) -> Room:
+    """Say where this process may keep what its method remembers."""
+    train = job.splits.train
+    nodes = runtime.gather(runtime.fabric.node_rank)
+    node, local_rank = runtime.fabric.node_rank, runtime.fabric.local_rank
+    return Room(
+        train.id_space,
+        classes=len(train.classes),
+        folder=folder,
+        data=train.fingerprint,
+        node=node,
+        nodes=len(set(nodes)),
+        local_rank=local_rank,
+        local_world=nodes.count(node),
+    )
 
 
 def _check(job: Job, runtime: Runtime) -> None:

@@ -1,0 +1,67 @@
+"""`limbeck plan-memory`: what PS-KD's past predictions take in every home and format, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+KNOWN = {
+    "ImageNet-1k": (1_281_167, 1000),
+    "ImageNet-21k": (14_197_122, 21_841),
+    "a billion images": (1_000_000_000, 1000),
+}
+
+
+def plan_memory(
+    examples: Annotated[int | None, typer.Option(min=1, help="training examples")] = None,
+    classes: Annotated[int | None, typer.Option(min=2, help="classes")] = None,
+    students: Annotated[int, typer.Option(min=1, help="networks that learn together")] = 1,
+    window: Annotated[int, typer.Option(min=1, help="past epochs that are averaged")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
+    folder: Annotated[Path, typer.Option(help="a folder on the disk that the run would be on")] = Path(),
+) -> None:
+    """Show what past predictions take, in bytes and time; without --examples and --classes, for three known sizes."""
+    from limbeck.errors import LimbeckError
+
+    if (examples is None) != (classes is None):
+        raise LimbeckError("give --examples and --classes, or neither for three known sizes")
+    sizes = KNOWN
+    if examples is not None and classes is not None:
+        sizes = {"": (examples, classes)}
+
+    from limbeck.memory.homes import USABLE, free_bytes
+    from limbeck.memory.sizes import costs, in_words
+    from limbeck.memory.speed import device_of, disk_speed, epoch_seconds, row_speed
+    from limbeck.report.text import print_rows
+
+    disk = disk_speed(folder)
+    free = {place: free_bytes(place, device_of(place), folder) for place in ("device", "ram", "disk")}
+    for name, (count, width) in sizes.items():
+        rows = []
+        for cost in costs(count, width, students=students, window=window, processes=processes):
+            speed = row_speed(cost.layout, device_of(cost.place))
+            seconds = epoch_seconds(cost, speed, disk, students=students, processes=processes, free=free["ram"])
+            room = free[cost.place]
+            rows.append(
+                {
+                    "method.bank": cost.place,
+                    "format": str(cost.layout.format),
+                    "in all": in_words(cost.total),
+                    "per process": in_words(cost.per_process) if cost.per_process else "shared",
+                    "fits here": "?" if room is None else "yes" if cost.total <= USABLE * room else "no",
+                    "time an epoch": _duration(seconds),
+                }
+            )
+        print_rows(rows, f"{name + ': ' if name else ''}{count:,} examples × {width:,} classes, window {window}")
+    told = ", ".join(f"{place} {'?' if room is None else in_words(room)}" for place, room in free.items())
+    print(f"free here: {told}; the disk writes {in_words(disk.write)} and reads {in_words(disk.read)} a second")
+    print("Times are estimates from a short calibration on this machine, of reading and writing alone.")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.2g} {unit}"
+    return f"{seconds:.2g} s"

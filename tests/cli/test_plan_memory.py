@@ -1,0 +1,44 @@
+"""`limbeck plan-memory`."""
+
+import pytest
+
+from limbeck.memory import speed
+
+
+@pytest.fixture(autouse=True)
+def a_small_sample(monkeypatch):
+    monkeypatch.setattr(speed, "DISK_SAMPLE", 1 << 23)
+    monkeypatch.setattr(speed, "MEMORY_SAMPLE", 1 << 20)
+    monkeypatch.setattr(speed, "PAGES", 8)
+
+
+def test_a_row_for_every_home_and_format(done, tmp_path):
+    ran = done("plan-memory", "--examples", 50_000, "--classes", 100, "--window", 2, "--processes", 4)
+    assert ran.out.startswith("50,000 examples × 100 classes, window 2\n")
+    lines = [line.split() for line in ran.out.splitlines()]
+    rows = [line for line in lines if line and line[0] in {"device", "ram", "disk"}]
+    assert [row[0] for row in rows] == ["device"] * 3 + ["ram"] * 3 + ["disk"] * 3
+    assert rows[3][1:6] == ["float32", "241", "MB", "60.1", "MB"]
+    assert rows[6][1:5] == ["float32", "60.1", "MB", "shared"]
+    assert "estimates from a short calibration" in ran.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_arguments_the_known_sizes(done):
+    ran = done("plan-memory")
+    assert "ImageNet-1k: 1,281,167 examples × 1,000 classes" in ran.out
+    assert "ImageNet-21k: 14,197,122 examples × 21,841 classes" in ran.out
+    assert "1,000,000,000 examples × 1,000 classes" in ran.out
+    assert " 8 TB" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--examples", 10], "give --examples and --classes, or neither"),
+        (["--examples", 0, "--classes", 2], "Invalid value for '--examples'"),
+        (["--folder", "nowhere"], "cannot measure the disk of nowhere: No such file or directory"),
+    ],
+)
+def test_misuse_is_one_line(refused, words, reason):
+    assert reason in refused("plan-memory", *words)
