@@ -27,6 +27,7 @@ from limbeck.errors import LimbeckError
 from limbeck.recipes.explain import explain
 from limbeck.targets import METHODS
 from limbeck.tasks.classification import Predictions
+from limbeck.teachers.relation import check_relation
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job, Origin
 from limbeck.train.loop import Training
@@ -130,6 +131,8 @@ def distil(
     runtime = Runtime(accelerator, precision=choices.training.precision)
     splits = _splits(train, test, validation, workers, runtime.device)
     taught, by = _teacher(teacher, writer, splits, runtime.device)
+    if taught is not None:
+        check_relation(writer.needs.relation, taught.net, student, type(writer).__name__)
     name = type(student).__qualname__
     recipe = {"data": {"source": type(train).__qualname__}, "model": {"name": name}, "method": _described(writer)}
     recipe |= fields_of(choices)

@@ -25,7 +25,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def last_stage(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the recipe of the student alone, where a recipe.yaml has stages before it."""
     stages = recipe.get("stages")
-    return list(stages.values())[-1] if stages else recipe
+    return list(stages.values())[-1] if isinstance(stages, Mapping) and stages else recipe
 
 
 def recipe_of(run: Path) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def recipe_of(run: Path) -> dict[str, Any]:
         raise LimbeckError(f"{run} is no run folder: cannot read its recipe.yaml ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LimbeckError(f"{path} is damaged; remove its folder and train again") from error
-    if not isinstance(recipe, Mapping):
+    found = last_stage(recipe) if isinstance(recipe, Mapping) else {}
+    if not all(isinstance(found.get(key), Mapping) for key in ("data", "model", "method", "training")):
         raise LimbeckError(f"{path} is damaged; remove its folder and train again")
-    return dict(last_stage(recipe))
+    return dict(found)

@@ -67,6 +67,13 @@ class Halved(TargetWriter):
         return [[0.5 * Target("label")] for _ in step.students]
 
 
+def test_the_copy_of_tfkd_self_is_the_same_network():
+    other = nn.Sequential(nn.Flatten(), nn.Linear(36, 17), nn.ReLU(), nn.Linear(17, 3))
+    with pytest.raises(limbeck.LimbeckError, match="TfKDSelf: the teacher must be the same network as the student"):
+        distil(method="tfkd_self", teacher=other)
+    assert distil(method="tfkd_self", teacher=network()).last["error"] < 0.5
+
+
 def test_a_method_of_ones_own():
     assert distil(method=Halved(), epochs=12).last["error"] < 0.1
 

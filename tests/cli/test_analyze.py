@@ -25,6 +25,35 @@ def test_a_traced_run_gives_its_picture_and_an_untraced_one_the_command(tiny, do
     assert groups[0]["identity"] == groups[1]["identity"]
 
 
+def test_a_finished_run_gets_no_trace_and_says_so(tiny):
+    tiny("digits/pskd", "--folder", "runs/plain")
+    again = tiny("digits/pskd", "training.trace=true", "--folder", "runs/plain")
+    assert "runs/plain is finished and has no trace; train it in another folder to get one" in again.err
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("environment.json", "{}"),
+        ("environment.json", "[]"),
+        ("recipe.yaml", "data: 5"),
+        ("recipe.yaml", "stages: 3"),
+        ("results.json", "{}"),
+    ],
+)
+def test_a_damaged_run_is_named_in_one_line(tiny, refused, tmp_path, file, content):
+    tiny("digits/baseline", "--folder", "runs/a")
+    shutil.copytree(tmp_path / "runs/a", tmp_path / "runs/b")
+    (tmp_path / "runs/b" / file).write_text(content)
+    commands = [("compare", "runs/a", "runs/b")]
+    if file != "results.json":
+        commands += [("analyze", "runs/a", "runs/b", "--what", "confidence")]
+    if file == "recipe.yaml":
+        commands += [("evaluate", "runs/b"), ("analyze", "runs/b", "--what", "rescaling")]
+    for command in commands:
+        assert f"runs/b/{file} is damaged; remove its folder and train again" in refused(*command)
+
+
 def test_softening_and_confidence_need_no_trace(tiny, done, refused, tmp_path):
     tiny("digits/baseline", "--folder", "a=1")
     tiny("digits/pskd", "--folder", "b")

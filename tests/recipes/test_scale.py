@@ -1,8 +1,10 @@
 """The scale of a recipe: what shrinks, what stays, and that overrides have the last word."""
 
 import pytest
+import torch
 from PIL import Image
 
+from limbeck.core import Batch, Clock, Step, Units
 from limbeck.core.config import fields_of
 from limbeck.core.schedules import RampUp, Until
 from limbeck.data.views import Cutout, Flip, PadCrop
@@ -119,6 +121,30 @@ def test_a_schedule_in_a_methods_field_keeps_its_share(scale, epochs):
     assert scaled(scale, method=ramp).student.method.alpha == RampUp(0.5, epochs[1])
 
 
+@pytest.mark.parametrize(
+    ("method", "weight"),
+    [
+        ({"name": "kd", "alpha": 0.95, "reduction": "mean"}, 0.95 / 100),
+        ({"name": "tfkd_self", "alpha": 0.9, "reading": "code", "multiplier": 50.0}, 0.45),
+        ({"name": "tfkd_reg", "alpha": 0.1, "reading": "code", "multiplier": 100.0}, 0.1),
+        ({"name": "kd", "alpha": 0.95}, 0.95),
+        ({"name": "tfkd_reg", "alpha": 0.1}, 0.1),
+    ],
+)
+@pytest.mark.parametrize(("scale", "classes"), [("tiny", 10), ("small", 20), ("paper", 100)])
+def test_the_weights_of_a_loss_that_averages_over_classes_stay(method, weight, scale, classes):
+    """Fewer classes would make the teacher's term larger: the multiplier makes up for it."""
+    stages = {"teacher": {"model": "resnet20", "method": "cross_entropy"}, "student": {"teacher": {"stage": "teacher"}}}
+    stages = {"student": {}} if method["name"] == "tfkd_reg" else stages
+    found = scaled(scale, method=method, stages=stages).student
+    logits = torch.zeros(2, classes)
+    units = Units(logits, torch.zeros(2, dtype=torch.long), torch.arange(2))
+    step = Step(Batch(units.ids, (), units.labels), Clock(0, 1), [units], [units])
+    label, teacher = found.method.write(step)[0]
+    assert label.weight == pytest.approx(1 - method["alpha"])
+    assert teacher.weight == pytest.approx(weight)
+
+
 def test_few_examples_are_shared_out():
     digits = {"source": "digits", "validation": 200}
     assert alone("small", data=digits | {"examples": 300}).data.examples == 300
@@ -129,9 +155,11 @@ def test_few_examples_are_shared_out():
 
 def test_some_classes_have_their_share_of_the_examples():
     stage = alone("small", data={"source": "cifar100", "classes": 4})
-    assert (stage.data.examples, stage.data.validation, stage.data.classes) == (1000, 500, 4)
+    assert (stage.data.examples, stage.data.validation, stage.data.classes) == (1000, 450, 4)
     stage = alone("small", data={"source": "cifar100", "classes": 2})
-    assert (stage.data.examples, stage.data.validation, stage.data.classes) == (750, 250, 2)
+    assert (stage.data.examples, stage.data.validation, stage.data.classes) == (675, 225, 2)
+    few = alone("small", data={"source": "digits", "classes": 3})
+    assert set(few.data.load("cpu").train.labels) == {0, 1, 2}
 
 
 def folder(place, classes, images):

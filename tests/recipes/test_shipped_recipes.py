@@ -119,6 +119,42 @@ def test_references_are_the_papers(name, error):
     assert recipe_tree(name)["reference"]["error"] == pytest.approx(error, abs=1e-9)
 
 
+# The configurations of Tf-KD's repository: α, T, multiplier, and what they make of the weights of label and teacher.
+SHIPPED = {
+    "mobilenet_v2_kd_resnet18": (0.95, 20, 1, 0.05, 0.0095),
+    "shufflenet_v2_kd_densenet121": (0.95, 20, 1, 0.05, 0.0095),
+    "resnet18_kd_resnet50": (0.6, 20, 1, 0.4, 0.006),
+    "resnet18_kd_resnext29": (0.6, 20, 1, 0.4, 0.006),
+    "resnet18_rekd_mobilenet_v2": (0.6, 20, 1, 0.4, 0.006),
+    "resnet50_rekd_shufflenet_v2": (0.6, 20, 1, 0.4, 0.006),
+    "densenet121_rekd_shufflenet_v2": (0.6, 20, 1, 0.4, 0.006),
+    "resnext29_rekd_resnet18": (0.6, 20, 1, 0.4, 0.006),
+    "mobilenet_v2_dekd_resnet50": (0.95, 20, 1, 0.05, 0.0095),
+    "resnet18_dekd_resnext29": (0.6, 20, 1, 0.4, 0.006),
+    "mobilenet_v2_tfkd_self": (0.95, 20, 1, 0.05, 0.0095),
+    "shufflenet_v2_tfkd_self": (0.95, 20, 1, 0.05, 0.0095),
+    "resnet18_tfkd_self": (0.95, 6, 50, 0.05, 0.475),
+    "resnext29_tfkd_self": (0.9, 20, 100, 0.1, 0.9),
+    "densenet121_tfkd_self": (0.9, 20, 50, 0.1, 0.45),
+    "googlenet_tfkd_self": (0.4, 20, 50, 0.6, 0.2),
+    "mobilenet_v2_tfkd_reg": (0.95, 40, 1, 0.05, 0.0095),
+    "shufflenet_v2_tfkd_reg": (0.95, 10, 1, 0.05, 0.0095),
+    "resnet18_tfkd_reg": (0.1, 20, 100, 0.9, 0.1),
+    "googlenet_tfkd_reg": (0.1, 40, 50, 0.9, 0.05),
+}
+
+
+@pytest.mark.parametrize("scale", [*SCALES, "paper"])
+def test_the_weights_of_the_losses_are_those_of_the_authors_configurations_at_every_scale(plans, scale):
+    for name, (alpha, temperature, multiplier, label, teacher) in SHIPPED.items():
+        stage = plans[scale][f"tfkd/cifar100/{name}"].student
+        method, classes = stage.method, stage.data.classes or 100
+        assert (method.alpha, method.temperature) == (alpha, temperature), name
+        assert (getattr(method, "reading", "code"), getattr(method, "reduction", "mean")) == ("code", "mean"), name
+        assert method.multiplier == pytest.approx(multiplier * classes / 100), name
+        assert (1 - alpha, alpha * method.multiplier / classes) == pytest.approx((label, teacher)), name
+
+
 def test_settings_are_those_of_the_authors_configurations(plans):
     paper = {
         name.removeprefix("tfkd/cifar100/"): found

@@ -44,12 +44,49 @@ def test_relations_compare_numbers_of_parameters_or_shapes(relation, holds):
                 check_relation(relation, *nets, "stage 'x'")
 
 
-def test_re_kd_with_equal_networks_and_with_a_larger_teacher_is_refused():
+def test_re_kd_with_equal_networks_is_refused():
     small, large = {"name": "cnn", "width": 2}, {"name": "cnn", "width": 3}
     plan(two_stages(small, large, relation="smaller"), "mine")
-    for teacher, student in ((small, small), (large, small)):
-        with pytest.raises(LimbeckError, match="stage 'student': the teacher must be smaller than the student"):
-            plan(two_stages(teacher, student, relation="smaller"), "mine")
+    with pytest.raises(LimbeckError, match="stage 'student': the teacher must be smaller than the student"):
+        plan(two_stages(small, small, relation="smaller"), "mine")
+
+
+def test_the_same_network_has_the_same_options_even_if_they_change_no_shape():
+    with pytest.raises(LimbeckError, match=r"is densenet121 \(transition bn\), the student densenet121"):
+        plan(two_stages({"name": "densenet121", "transition": "bn"}, {"name": "densenet121"}, relation="same"), "mine")
+
+
+def test_sizes_are_compared_at_the_number_of_classes(tmp_path):
+    """With 1,000 classes the last layer counts: the order of these two networks turns round."""
+    resnet, shuffle = ModelSpec("resnet110"), ModelSpec("shufflenet_v2")
+    check_relation("larger", outline(resnet, 10), outline(shuffle, 10), "x")
+    check_relation("smaller", outline(resnet, 1000), outline(shuffle, 1000), "x")
+    small, large = {"name": "cnn", "width": 2}, {"name": "cnn", "width": 3}
+    with (
+        Display(silent=True) as display,
+        pytest.raises(LimbeckError, match="stage 'student': the teacher must be smaller than the student"),
+    ):
+        plan(two_stages(large, small, relation="smaller"), "mine").run(tmp_path / "run", Runtime("cpu", 1, 1), display)
+    assert not list(tmp_path.iterdir()), "nothing is trained before that is known"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data": {"source": "digits", "classes": 5}}, "learns 5 classes, its teacher 'teacher' 10, or others"),
+        ({"method": {"name": "tfkd_reg", "correct": 0.1}, "teacher": None}, r"method\.correct is 0\.1"),
+        ({"teacher": {"stage": "teacher", "which": "best"}}, "teacher.which is best, but stage 'teacher' has no"),
+        ({"training": {"stop_accuracy": 0.5}}, "read on the validation split"),
+    ],
+)
+def test_what_a_later_stage_gets_wrong_is_told_before_the_first_is_trained(tmp_path, changes, reason):
+    net = {"name": "cnn", "width": 2}
+    tree = two_stages(net, net)
+    tree["data"] |= {"validation": 0}
+    tree["stages"]["student"] |= changes
+    with Display(silent=True) as display, pytest.raises(LimbeckError, match=reason):
+        plan(tree, "mine").run(tmp_path / "run", Runtime("cpu", 1, 1), display)
+    assert not list(tmp_path.iterdir())
 
 
 def test_tfkd_self_wants_the_students_own_network():

@@ -150,7 +150,9 @@ def test_tables_call_a_teacher_by_its_file_or_its_run(file, tmp_path):
     choice = TeacherChoice(weights=str(path))
     teacher = load_teacher(choice, DIGITS)
     assert origin(choice, teacher) == ("student.safetensors", teacher.fingerprint())
-    (tmp_path / "recipe.yaml").write_text("{model: {name: cnn}, method: {name: pskd}, training: {epochs: 9}, seed: 0}")
+    (tmp_path / "recipe.yaml").write_text(
+        "{data: {source: digits}, model: {name: cnn}, method: {name: pskd}, training: {epochs: 9}}"
+    )
     (tmp_path / "environment.json").write_text('{"group": "abc"}')
     (tmp_path / "results.json").write_text('{"epochs": 9}')
     assert origin(TeacherChoice(run=str(tmp_path)), teacher) == ("cnn by pskd, last", "abc last")

@@ -21,6 +21,7 @@ from limbeck.data.sources.mnist import MNIST, FashionMNIST
 from limbeck.data.sources.tiny_imagenet import TinyImageNet
 from limbeck.data.split import stratified_split, stratified_subset
 from limbeck.data.views import Cutout, Flip, PadCrop, View
+from limbeck.errors import LimbeckError
 
 SOURCES: Final[dict[str, type[Source]]] = {
     source.name: source for source in (Digits, FashionMNIST, MNIST, CIFAR10, CIFAR100, TinyImageNet, ImageFolder)
@@ -88,6 +89,11 @@ class Data:
         raw = self.source.load()
         check_labels(raw.train.labels, len(raw.classes), f"the training set of {self.source.name}")
         check_labels(raw.test.labels, len(raw.classes), f"the test set of {self.source.name}")
+        if self.classes is not None and self.classes > len(raw.classes):
+            raise LimbeckError(
+                f"data.classes is {self.classes}, but {self.source.name} has {len(raw.classes)}: "
+                "lower it, or leave it out"
+            )
         classes = raw.classes[: self.classes]
         labels, space = raw.train.labels, len(raw.train.labels)
         kept, held = np.flatnonzero(labels < len(classes)), None

@@ -60,8 +60,8 @@ def plan(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> 
         return _plan(_expanded(changed, where), where)
     if scale not in list(SCALES):
         raise LimbeckError(f"{where}: scale {scale!r} is unknown{nearest(str(scale), [*SCALES, 'paper'])}")
-    # Times are shares of the recipe's own epochs: overrides of `training` come afterwards alone.
-    untimed = overridden(tree, [text for text in overrides if not _of_training(text)])
+    # Times are shares of the recipe's own epochs: overrides of epochs come afterwards alone.
+    untimed = overridden(tree, [text for text in overrides if not _of_epochs(text)])
     scaled = shrunk(_plan(_expanded(untimed, where), where).stages, scale, networks, where)
     given: dict[str, Any] = {}
     for text in overrides:
@@ -102,9 +102,9 @@ def _reaches_stages(text: str) -> bool:
     return parts[0] == "stages" and len(parts) > 1
 
 
-def _of_training(text: str) -> bool:
+def _of_epochs(text: str) -> bool:
     parts = text.partition("=")[0].split(".")
-    return "training" in (parts[2:3] if parts[0] == "stages" else parts[:1])
+    return parts[-1] in {"epochs", "stop_epoch", "training"} and "training" in parts
 
 
 def _given(fields: dict[str, Any], stage: str, given: Mapping[str, Any], tree: Mapping[str, Any]) -> Any:
@@ -156,6 +156,9 @@ def _networks(tree: Mapping[str, Any], where: str) -> list[ModelSpec]:
         networks = TypeAdapter(list[Model]).validate_python(tree.get("networks", []))
     except ValidationError as error:
         raise LimbeckError(f"{where}: networks is a list of networks, each a name or a mapping with a name") from error
-    for network in networks:
-        check_model(network)
+    try:
+        for network in networks:
+            check_model(network)
+    except LimbeckError as error:
+        raise LimbeckError(f"{where}: networks: {error}") from error
     return networks

@@ -155,6 +155,8 @@ def _fields(stage: Stage, scale: Scale, rung: ModelSpec) -> dict[str, Any]:
     if _size(rung) < _size(stage.model):
         tree["model"] = {"name": rung.name, **rung.options}
     tree["data"] |= _data(stage.data, scale, held=training.get("stop_accuracy") is not None)
+    if _averages_over_classes(tree["method"]) and (whole := _classes(stage.data)):
+        tree["method"]["multiplier"] *= (tree["data"]["classes"] or whole) / whole
     if share < 1:
         tree["schedule"] = _rate(tree["schedule"], training["epochs"], share)
         tree["method"] = _timed(tree["method"], share)
@@ -168,7 +170,8 @@ def _fields(stage: Stage, scale: Scale, rung: ModelSpec) -> dict[str, Any]:
 def _data(data: Data, scale: Scale, held: bool) -> dict[str, Any]:
     """Return what changes of the data; `held` where held-out examples are needed anyway."""
     plain = fields_of(data)
-    classes = min(scale.classes, data.classes or scale.classes)
+    whole = _classes(data)
+    classes = data.classes if whole is not None and whole <= scale.classes else scale.classes
     there = _extent(plain["source"], classes)
     wanted = max(scale.validation, there.classes) if scale.always or held or data.validation else 0
     validation = min(wanted, there.examples // 4)
@@ -179,12 +182,21 @@ def _data(data: Data, scale: Scale, held: bool) -> dict[str, Any]:
         views = [view | ({"size": scale.size} if view["name"] == "random_resized_crop" else {}) for view in views]
     if scale.views is not None:
         views = [view for view in views if view["name"] in scale.views]
-    known = EXTENTS.get(source["name"])
-    cut = data.classes if known and known.classes <= classes else classes
-    return {"source": source, "classes": cut, "validation": validation, "examples": examples, "views": views}
+    return {"source": source, "classes": classes, "validation": validation, "examples": examples, "views": views}
 
 
-def _extent(source: Mapping[str, Any], classes: int) -> Extent:
+def _averages_over_classes(method: Mapping[str, Any]) -> bool:
+    """Say whether a method's weights depend on the number of classes, so that its multiplier has to make up for it."""
+    return method.get("reading") == "code" or method.get("reduction") == "mean"
+
+
+def _classes(data: Data) -> int | None:
+    """Return how many classes a recipe's data have, where that is known without reading them."""
+    extent = _extent(fields_of(data)["source"], data.classes)
+    return extent.classes or None
+
+
+def _extent(source: Mapping[str, Any], classes: int | None) -> Extent:
     """Return how much a source has of its first `classes`; what is in a folder is counted, where it is there."""
     folder = Path(source.get("root", "")) / "train"
     if source["name"] in {"image_folder", "tiny_imagenet"} and folder.is_dir():
@@ -192,9 +204,10 @@ def _extent(source: Mapping[str, Any], classes: int) -> Extent:
         images = (path for entry in folders for path in entry.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
         return Extent(sum(1 for _ in itertools.islice(images, PLENTY)), len(folders))
     whole = EXTENTS.get(source["name"], Extent(PLENTY, 0))
-    if classes >= whole.classes:
+    if classes is None or classes >= whole.classes:
         return whole
-    return Extent(whole.examples * classes // whole.classes, classes)
+    # classes differ a little in size
+    return Extent(whole.examples * classes * 9 // (whole.classes * 10), classes)
 
 
 def _rate(schedule: Mapping[str, Any], epochs: int, share: float) -> dict[str, Any]:

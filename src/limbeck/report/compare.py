@@ -114,6 +114,9 @@ def _read_run(folder: Path) -> list[FinishedRun]:
     recipe = recipe_of(folder)
     environment = files.read_json(folder / "environment.json")
     results = files.read_json(folder / "results.json")
+    for name, content, key in (("environment.json", environment, "group"), ("results.json", results, "students")):
+        if not isinstance(content, dict) or key not in content:
+            raise LimbeckError(f"{folder / name} is damaged; remove its folder and train again")
     return [
         FinishedRun(folder, student, recipe, environment, figures) for student, figures in results["students"].items()
     ]

@@ -86,7 +86,12 @@ def _same_test(first: Path, second: Path, said: Sequence[Predictions]) -> None:
 
 def _tested_on(run: Path) -> str:
     """Return the fingerprint of the images that a run was tested on."""
-    return str(files.read_json(run / "environment.json")["content"]["test data"])
+    path = run / "environment.json"
+    environment = files.read_json(path)
+    content = environment.get("content") if isinstance(environment, dict) else None
+    if not isinstance(content, dict) or "test data" not in content:
+        raise LimbeckError(f"{path} is damaged; remove its folder and train again")
+    return str(content["test data"])
 
 
 def _images(test: Examples, wanted: set[int]) -> dict[int, str]:

@@ -1,7 +1,7 @@
 """KD: the label and a frozen teacher's softened prediction (Hinton, Vinyals & Dean, 2015).
 
 Equation
-    L = (1 - α) H(y, p) + α r T² H(q, p_T),   q = softmax(z_teacher / T),  p_T = softmax(z / T)
+    L = (1 - α) H(y, p) + α m r T² H(q, p_T),   q = softmax(z_teacher / T),  p_T = softmax(z / T)
 
 | symbol | here |
 |---|---|
@@ -9,6 +9,7 @@ Equation
 | T | `temperature` |
 | z_teacher | logits of the frozen teacher, in eval mode, on the same view as the student's |
 | r | `reduction`: 1 for "batchmean", 1 / K for "mean" |
+| m | `multiplier` of the teacher's term |
 
 Fidelity
     Cross-entropy to the teacher instead of KL: they differ by the teacher's entropy, which has no gradient; the log
@@ -39,11 +40,13 @@ class Hinton(TargetWriter):
         alpha: the teacher's share, in [0, 1]; the label has the rest.
         temperature: softens both sides; the term is multiplied by its square.
         reduction: of the teacher's term over the classes, in the words of `torch.nn.KLDivLoss`.
+        multiplier: of the teacher's term.
     """
 
     alpha: FractionOverTime = 0.9
     temperature: Positive = 4.0
     reduction: Literal["batchmean", "mean"] = "batchmean"
+    multiplier: Positive = 1.0
 
     needs = Needs(teacher=True)
 
@@ -51,7 +54,9 @@ class Hinton(TargetWriter):
         """Return label and teacher for every student."""
         assert step.teacher is not None
         alpha = at(self.alpha, step.clock)
-        weight = alpha if self.reduction == "batchmean" else alpha / step.students[0].logits.shape[1]
+        weight = alpha * self.multiplier
+        if self.reduction == "mean":
+            weight /= step.students[0].logits.shape[1]
         return [
             [
                 (1 - alpha) * Target("label"),

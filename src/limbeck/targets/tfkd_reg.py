@@ -13,7 +13,7 @@ Equation
 | K | number of classes |
 
 Fidelity
-    The paper tempers both sides; T² is added as everywhere here, and as the authors say is needed. Their code for
+    The paper tempers both sides; its formula has no T², which is added here as everywhere. The authors' code for
     CIFAR does otherwise: the softmax is taken of the probabilities q (not of log q), so it is close to uniform at any
     T; the student is not tempered and there is no T²; `KLDivLoss()` averages over the classes too, hence 1 / K; and m
     makes up for it, or not. So "code" is label smoothing with another loss scale. What the shipped settings amount to,

@@ -17,7 +17,7 @@ from limbeck.data.load import Data, Splits
 from limbeck.errors import LimbeckError
 from limbeck.models import build_model, check_model
 from limbeck.targets import METHODS, CrossEntropy
-from limbeck.teachers.relation import check_relation, outline
+from limbeck.teachers.relation import check_names, check_relation, outline
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job
 from limbeck.train.loop import Training
@@ -63,6 +63,13 @@ class Stage:
                 "training.trace sorts images by the probability of their class, and mixed ones have two: "
                 "set training.trace to false, or data.mix to null"
             )
+        if self.training.stop_accuracy is not None and not self.data.validation:
+            raise ValueError("training.stop_accuracy is read on the validation split: set data.validation")
+
+    @property
+    def relations(self) -> set[Relation]:
+        """What the teacher must be beside the student, by the method and by the recipe."""
+        return {self.method.needs.relation} | ({self.teacher.relation} if self.teacher else set())
 
 
 @dataclass(frozen=True)
@@ -90,13 +97,18 @@ class Plan:
                     f"{self.student.training.precision}: all stages of a recipe train in one"
                 )
             if taught_by is not None:
-                self._check_relation(name, self.stages[taught_by], stage)
+                self._check_teacher(name, taught_by)
             seen.append(name)
 
-    @staticmethod
-    def _check_relation(name: str, teacher: Stage, stage: Stage) -> None:
-        for relation in _relations(stage):
-            check_relation(relation, outline(teacher.model), outline(stage.model), f"stage {name!r}")
+    def _check_teacher(self, name: str, taught_by: str) -> None:
+        stage, teacher = self.stages[name], self.stages[taught_by]
+        for relation in stage.relations:
+            check_names(relation, teacher.model, stage.model, f"stage {name!r}")
+        if stage.teacher is not None and stage.teacher.which == "best" and not teacher.data.validation:
+            raise LimbeckError(
+                f"stage {name!r}: teacher.which is best, but stage {taught_by!r} has no validation split to choose it "
+                "on: set its data.validation, or take the last weights"
+            )
 
     @property
     def student(self) -> Stage:
@@ -116,26 +128,47 @@ class Plan:
         The last stage's run is in `folder`. The others' are beside it, in `stages/`, under the hash of what they
         depend on, so that every plan that has the same stage finds it there when it is done.
         """
-        loaded: dict[str, Splits] = {}
         folders: dict[str, Path] = {}
         results: dict[str, Any] = {}
+        loaded = self._loaded(runtime)
         for stage_name, stage in self.stages.items():
-            key = json.dumps(fields_of(stage.data), sort_keys=True)
-            if key not in loaded:
-                loaded[key] = stage.data.load(runtime.device)
             last = stage_name == list(self.stages)[-1]
-            job = _job(name if last and name else stage_name, stage, loaded[key], folders, runtime)
+            job = _job(name if last and name else stage_name, stage, loaded[stage_name], folders, runtime)
             job = replace(job, written=self.plain(stage_name))
             place = folder if last else folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
             results = run(job, place, runtime, display)
             folders[stage_name] = place
         return results
 
+    def _loaded(self, runtime: Runtime) -> dict[str, Splits]:
+        """Return each stage's data, equal ones read once; refuse here what would only show after hours of training.
 
-def _relations(stage: Stage) -> set[Relation]:
-    """Return what the stage's teacher must be beside its student, by the method and by the recipe."""
-    asked = {stage.method.needs.relation} | ({stage.teacher.relation} if stage.teacher else set())
-    return asked - {"any"}
+        Raises:
+            LimbeckError: a teacher knows other classes; the classes are too few for a method; a network's size is not
+                what is asked for.
+        """
+        read: dict[str, Splits] = {}
+        loaded: dict[str, Splits] = {}
+        for name, stage in self.stages.items():
+            key = json.dumps(fields_of(stage.data), sort_keys=True)
+            if key not in read:
+                read[key] = stage.data.load(runtime.device)
+            loaded[name] = read[key]
+            classes = loaded[name].train.classes
+            stage.method.check(len(classes))
+            if stage.teacher is None or stage.teacher.stage is None:
+                continue
+            teacher = stage.teacher.stage
+            if loaded[teacher].train.classes != classes:
+                known = len(loaded[teacher].train.classes)
+                raise LimbeckError(
+                    f"stage {name!r} learns {len(classes)} classes, its teacher {teacher!r} {known}, or others: "
+                    "give both the same data.source and data.classes"
+                )
+            networks = [outline(model, len(classes)) for model in (self.stages[teacher].model, stage.model)]
+            for relation in stage.relations:
+                check_relation(relation, networks[0], networks[1], f"stage {name!r}")
+        return loaded
 
 
 def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runtime: Runtime) -> Job:
@@ -149,7 +182,7 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
     torch.manual_seed(stage.seed)
     net = build_model(stage.model, len(train.classes), train.shape[0])
     if teacher is not None:
-        for relation in _relations(stage):
+        for relation in stage.relations:
             check_relation(relation, teacher.net, net, name)
     content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:

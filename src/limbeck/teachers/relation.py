@@ -9,16 +9,26 @@ from torch import nn
 
 from limbeck.core.objective import Relation
 from limbeck.errors import LimbeckError
-from limbeck.models import ModelSpec, build_model, parameters
+from limbeck.models import ModelSpec, build_model
+
+
+def check_names(relation: Relation, teacher: ModelSpec, student: ModelSpec, where: str) -> None:
+    """Compare two networks by name and options: what can be said without knowing the classes.
+
+    Raises:
+        LimbeckError: they are one network and must not be, or the other way round.
+    """
+    if relation != "any" and (teacher == student) != (relation == "same"):
+        raise _refusal(relation, where, f"is {_written(teacher)}, the student {_written(student)}")
 
 
 def check_relation(relation: Relation, teacher: nn.Module, student: nn.Module, where: str) -> None:
-    """Compare two networks: by number of parameters, or all their shapes where they must be the same.
+    """Compare two networks: by number of parameters, or by all their shapes where they must be the same.
 
     Raises:
         LimbeckError: they are not what is asked for.
     """
-    ours, theirs = parameters(student), sum(weight.numel() for weight in teacher.parameters())
+    theirs, ours = (sum(weight.numel() for weight in network.parameters()) for network in (teacher, student))
     holds = {
         "any": True,
         "larger": theirs > ours,
@@ -26,11 +36,7 @@ def check_relation(relation: Relation, teacher: nn.Module, student: nn.Module, w
         "same": _shapes(teacher) == _shapes(student),
     }
     if not holds[relation]:
-        asked = "the same network as" if relation == "same" else f"{relation} than"
-        raise LimbeckError(
-            f"{where}: the teacher must be {asked} the student, but has {theirs:,} parameters, the student {ours:,}: "
-            "choose another network, or another method or teacher.relation"
-        )
+        raise _refusal(relation, where, f"has {theirs:,} parameters, the student {ours:,}")
 
 
 def outline(model: ModelSpec, classes: int = 10) -> nn.Module:
@@ -38,6 +44,19 @@ def outline(model: ModelSpec, classes: int = 10) -> nn.Module:
     with torch.device("meta"):
         options = {name: option for name, option in model.options.items() if name != "pretrained"}
         return build_model(dataclasses.replace(model, options=options), classes, 3)
+
+
+def _refusal(relation: Relation, where: str, found: str) -> LimbeckError:
+    asked = "the same network as" if relation == "same" else f"{relation} than"
+    return LimbeckError(
+        f"{where}: the teacher must be {asked} the student, but {found}: "
+        "choose another network, or another method or teacher.relation"
+    )
+
+
+def _written(model: ModelSpec) -> str:
+    options = ", ".join(f"{name} {option}" for name, option in model.options.items())
+    return f"{model.name} ({options})" if options else model.name
 
 
 def _shapes(network: nn.Module) -> list[tuple[str, torch.Size]]:

@@ -158,7 +158,7 @@ def fit(
         best = 1 - min(kept["error"] for kept in state.best)
         raise LimbeckError(
             f"{name} never reached training.stop_accuracy {training.stop_accuracy:g} on the validation split in "
-            f"{state.epoch} epochs; its best was {best:.4g}: lower stop_accuracy, or train longer"
+            f"{state.epoch} epochs; its best was {best:.4g}: lower stop_accuracy or train longer, in a new folder"
         )
     return state
 
@@ -166,7 +166,8 @@ def fit(
 def _reached(values: Mapping[str, float], accuracy: float | None) -> bool:
     """Say whether every student's accuracy on the validation split is what was asked for."""
     errors = [value for name, value in values.items() if name.startswith("validation") and name.endswith("/error")]
-    return accuracy is not None and all(1 - error >= accuracy for error in errors)
+    # as the error was made from the accuracy: 1 - (1 - a) need not be a
+    return accuracy is not None and all(error <= 1 - accuracy for error in errors)
 
 
 def train_epoch(session: Session) -> None:

@@ -21,6 +21,7 @@ from limbeck.core.objective import Objective, Room
 from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
+from limbeck.plain import recipe_of
 from limbeck.tasks.classification import Classification, Predictions
 from limbeck.train.folder import claim, held
 from limbeck.train.job import Job, students
@@ -42,15 +43,17 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
     _check(job, runtime)
     with held(folder, runtime):
         claim(job, folder, runtime)
-        if job.writer.needs.siblings and (alone := lonely(job.splits.train.labels, job.splits.train.classes)):
-            display.say(f"warning: one training example only, which is its own sibling, in class {', '.join(alone)}")
         results = folder / "results.json"
         if results.exists():
             for name, student in zip(students(job.cohort), job.cohort.students, strict=True):
                 path = folder / f"{name}.safetensors"
                 load_weights(student, read_weights(path)[0], str(path))
+            if job.training.trace and not recipe_of(folder)["training"]["trace"]:
+                display.say(f"warning: {folder} is finished and has no trace; train it in another folder to get one")
             finished: dict[str, Any] = files.read_json(results)
             return finished
+        if job.writer.needs.siblings and (alone := lonely(job.splits.train.labels, job.splits.train.classes)):
+            display.say(f"warning: one training example only, which is its own sibling, in class {', '.join(alone)}")
         room = _room(job, folder, runtime)
         objective = Objective(job.cohort, job.writer, Classification(), job.teacher, room)
         if takes := job.writer.describe():
