@@ -11,7 +11,7 @@ from limbeck.core import Batch, Clock, LimbeckError, Objective, Peers, RampUp, T
 from limbeck.core.config import Named, configurable, fields_of
 from limbeck.core.objective import TargetWriter
 from limbeck.core.schedules import Constant, Linear, at
-from limbeck.targets import METHODS, PSKD, CrossEntropy, Hinton
+from limbeck.targets import METHODS, PSKD, CrossEntropy, Hinton, LabelSmoothing
 from limbeck.tasks import Classification
 
 
@@ -116,9 +116,11 @@ def test_a_named_field_reads_names_mappings_and_objects_and_writes_mappings():
     assert read({"method": "pskd"}).method == PSKD()
     assert read({"method": {"name": "pskd", "alpha": 0.5}}).method == PSKD(0.5)
     assert Holder(PSKD(0.5)).method.alpha == 0.5
-    assert fields_of(Holder(PSKD(0.5))) == {"method": {"name": "pskd", "alpha": 0.5, "bank": "device"}}
+    assert fields_of(Holder(LabelSmoothing(0.2))) == {
+        "method": {"name": "label_smoothing", "epsilon": 0.2, "spread": "all"}
+    }
     nested = {"name": "kd", "alpha": {"name": "until", "value": 0.9, "epoch": 3, "after": 0.0}, "temperature": 4.0}
-    assert fields_of(read({"method": nested})) == {"method": nested}
+    assert fields_of(read({"method": nested}))["method"].items() >= nested.items()
     for wrong in ("pskdd", {"alpha": 1}, {"name": "kd", "alpa": 1}, 3):
         with pytest.raises(ValidationError):
             read({"method": wrong})

@@ -107,6 +107,8 @@ def test_what_is_counted_in_epochs_keeps_its_share(scale, share):
     assert stages["teacher"].training.stop_epoch == max(1, round(51 * share))
     assert stages["student"].training.stop_epoch is None
     assert alone(scale, schedule={"name": "step", "every": 50}).schedule.every == max(1, round(50 * share))
+    assert alone(scale, data=PAPER["data"] | {"cycle": 100}).data.cycle == max(1, round(100 * share))
+    assert alone(scale).data.cycle is None
 
 
 @pytest.mark.parametrize(("scale", "epochs"), [("tiny", (1, 2)), ("small", (1, 24))])

@@ -14,6 +14,7 @@ from limbeck.cli.evaluate import evaluate
 from limbeck.cli.list import list_names
 from limbeck.cli.plan_memory import plan_memory
 from limbeck.cli.show import show
+from limbeck.cli.teacher import teacher
 from limbeck.cli.train import train
 
 # What every misuse of a command raises; typer itself gives it no public name.
@@ -34,3 +35,4 @@ app.command("list")(list_names)
 app.command()(show)
 app.command()(copy)
 app.command()(plan_memory)
+app.add_typer(teacher, name="teacher")

@@ -12,6 +12,7 @@ from limbeck.core.imitation import Target as Target
 from limbeck.core.imitation import imitation as imitation
 from limbeck.core.objective import Needs as Needs
 from limbeck.core.objective import Objective as Objective
+from limbeck.core.objective import RecordedTeacher as RecordedTeacher
 from limbeck.core.objective import Room as Room
 from limbeck.core.objective import Stateful as Stateful
 from limbeck.core.objective import Step as Step

@@ -41,6 +41,24 @@ class Teacher(Protocol):
 
 
 @runtime_checkable
+class RecordedTeacher(Teacher, Protocol):
+    """A teacher whose answers are kept from one use of a view to the next."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all answers are kept, so that the network behind them is never asked."""
+        ...
+
+    def on(self, batch: Batch, number: int, clock: Clock) -> Output:
+        """Return the teacher's output on view `number` of a batch, without gradient."""
+        ...
+
+    def after_epoch(self) -> None:
+        """Make what an epoch has recorded durable; called by every process."""
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """What is classified: turns a network's output into units (an image each, a token each)."""
 
@@ -194,12 +212,13 @@ class Objective(nn.Module):
             room = examples if isinstance(examples, Room) else Room(examples)
             writer.prepare(room._replace(students=len(cohort.students)), cohort)
         self.cohort, self.writer, self.task, self.teacher = cohort, writer, task, teacher
+        self._recorded = teacher if isinstance(teacher, RecordedTeacher) else None
 
     def forward(self, batch: Batch, clock: Clock) -> Step:
         """Return the step with its loss: un-normalised sums over this process's units."""
         outputs = self.cohort(batch.views)
         students = [self.task.units(output, batch) for output in outputs]
-        step = Step(batch, clock, students, self._teach(batch, len(students)), self._look_at_siblings(batch))
+        step = Step(batch, clock, students, self._teach(batch, clock, len(students)), self._look_at_siblings(batch))
         lessons = self.writer.write(step)
         losses = [imitation(units, targets) for units, targets in zip(students, lessons, strict=True)]
         parts = {
@@ -209,11 +228,15 @@ class Objective(nn.Module):
         }
         return step._replace(lessons=lessons, loss=_sum([loss.total for loss in losses]), parts=parts)
 
-    def _teach(self, batch: Batch, students: int) -> list[Units] | None:
+    def _teach(self, batch: Batch, clock: Clock, students: int) -> list[Units] | None:
         """Ask the teacher once per distinct view; students that share a view share the answer."""
         if self.teacher is None:
             return None
-        answers = [self.task.units(self.teacher(view), batch) for view in batch.views]
+        if self._recorded is None:
+            outputs = [self.teacher(view) for view in batch.views]
+        else:
+            outputs = [self._recorded.on(batch, number, clock) for number in range(len(batch.views))]
+        answers = [self.task.units(output, batch) for output in outputs]
         return answers if len(answers) == students else answers * students
 
     @torch.no_grad()
@@ -232,8 +255,10 @@ class Objective(nn.Module):
         self.writer.after(step)
 
     def after_epoch(self) -> None:
-        """Let the writer close the epoch."""
+        """Let the writer, and a teacher whose answers are kept, close the epoch."""
         self.writer.after_epoch(self.cohort)
+        if self._recorded is not None:
+            self._recorded.after_epoch()
 
     def get_extra_state(self) -> dict[str, Any]:
         """Put the writer's memory beside the weights, so that one state_dict holds all that training moves."""

@@ -12,6 +12,7 @@ from limbeck.core.config import Count, Index, Named, configurable
 from limbeck.data.colour import ColourJitter
 from limbeck.data.examples import Examples, Members, check_labels
 from limbeck.data.mixing import CutMix, Mixer, Mixup
+from limbeck.data.passes import Recurrence
 from limbeck.data.raw import Setting, Source
 from limbeck.data.resampling import RandomResizedCrop, Rotation
 from limbeck.data.sources.cifar import CIFAR10, CIFAR100
@@ -65,6 +66,9 @@ class Data:
         views: random views; None means those customary for the source.
         mix: how images are mixed; None leaves them alone.
         workers: reading processes of streamed sources; 0 reads in this one. The result is the same.
+        view_seed: of views, mixing and siblings, in place of the run's seed, so that runs with other seeds see the same
+            views; None takes the run's. The order of the examples is always the run's own.
+        cycle: epochs after which views, mixing and siblings come again; None never repeats them.
     """
 
     source: Annotated[Source, Named(SOURCES)]
@@ -75,6 +79,8 @@ class Data:
     views: tuple[Annotated[View, Named(VIEWS)], ...] | None = None
     mix: Annotated[Mixer, Named(MIXES)] | None = None
     workers: Index = 2
+    view_seed: Index | None = None
+    cycle: Count | None = None
 
     def __post_init__(self) -> None:
         if self.views is None:
@@ -102,7 +108,9 @@ class Data:
         if self.examples is not None:
             kept = kept[stratified_subset(labels[kept], self.examples, self.split_seed)]
         plain = Setting(raw.mean, raw.std, (), None, self.workers, device)
-        changed = plain._replace(views=self.views or (), mix=self.mix)
+        changed = plain._replace(
+            views=self.views or (), mix=self.mix, recurrence=Recurrence(self.view_seed, self.cycle)
+        )
         train = raw.train.examples(Members(kept, labels[kept], space, classes), changed)
         validation = None
         if held is not None:

@@ -29,6 +29,22 @@ class Role(NamedTuple):
     first: int
 
 
+class Recurrence(NamedTuple):
+    """When random views come again.
+
+    Attributes:
+        seed: of views, mixing and siblings; None takes the run's.
+        cycle: epochs after which they come again; None never repeats them.
+    """
+
+    seed: int | None = None
+    cycle: int | None = None
+
+    def of(self, seed: int, epoch: int) -> tuple[int, int]:
+        """Return the seed and the epoch that a run's epoch draws its views with."""
+        return seed if self.seed is None else self.seed, epoch if self.cycle is None else epoch % self.cycle
+
+
 class Pass:
     """The ids, labels, random numbers and companions of an epoch's batches, on the device, in the order of use.
 
@@ -42,7 +58,7 @@ class Pass:
         pipeline: what turns stored images into views.
         mixer: what mixes images, or None.
         seed: of the views.
-        epoch: counts from 0.
+        epoch: of the views, counts from 0.
         views: how many views of each example.
         siblings: whether another example of the same class comes with each one.
         size: height and width of the images that are mixed.

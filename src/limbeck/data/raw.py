@@ -13,6 +13,7 @@ from torch import Tensor
 
 from limbeck.data.examples import Examples, Members
 from limbeck.data.mixing import Mixer
+from limbeck.data.passes import Recurrence
 from limbeck.data.readers import FileReader
 from limbeck.data.resampling import RandomResizedCrop
 from limbeck.data.resident import ResidentExamples
@@ -30,6 +31,7 @@ class Setting(NamedTuple):
     mix: Mixer | None
     workers: int
     device: torch.device | str
+    recurrence: Recurrence = Recurrence()
 
 
 @runtime_checkable
@@ -112,6 +114,7 @@ class RawImages:
             views=setting.views,
             mix=setting.mix,
             device=setting.device,
+            recurrence=setting.recurrence,
         )
 
 
@@ -149,6 +152,7 @@ class RawFiles:
             mix=setting.mix,
             workers=setting.workers,
             device=setting.device,
+            recurrence=setting.recurrence,
         )
 
     def _crop(self, views: Sequence[View]) -> tuple[RandomResizedCrop | None, Sequence[View]]:

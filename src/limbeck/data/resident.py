@@ -14,7 +14,7 @@ from limbeck.core.batch import Batch
 from limbeck.data.examples import Members, Round, check_labels
 from limbeck.data.mixing import Mixer
 from limbeck.data.order import Itinerary, chunks, itinerary, steps_of
-from limbeck.data.passes import Pass
+from limbeck.data.passes import Pass, Recurrence
 from limbeck.data.pipeline import Pipeline
 from limbeck.data.resampling import RandomResizedCrop
 from limbeck.data.views import View
@@ -32,6 +32,7 @@ class ResidentExamples:
         views: random views.
         mix: how images are mixed, if they are.
         device: where to keep the images.
+        recurrence: when views come again.
 
     Raises:
         LimbeckError: a label is out of range, there are no examples, or a view changes the size of the
@@ -48,6 +49,7 @@ class ResidentExamples:
         views: Sequence[View] = (),
         mix: Mixer | None = None,
         device: torch.device | str = "cpu",
+        recurrence: Recurrence = Recurrence(),  # noqa: B008
     ) -> None:
         check_labels(members.labels, len(members.classes), "the data set")
         self.classes, self.id_space = members.classes, members.id_space
@@ -57,7 +59,7 @@ class ResidentExamples:
         self.shape: tuple[int, int, int] = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         _check_size(views, self.shape)
         self.fingerprint = _fingerprint(pixels, members)
-        self._members, self._mix = members, mix
+        self._members, self._mix, self._recurrence = members, mix, recurrence
         self._device = torch.device(device)
         self._pixels = pixels.to(self._device)
         self._pipeline = Pipeline(views, mean, std, self._device)
@@ -90,13 +92,14 @@ class ResidentExamples:
             parts=parts,
             start=start,
         )
+        view_seed, view_epoch = self._recurrence.of(seed, epoch)
         run = Pass(
             self._members,
             route,
             self._pipeline,
             self._mix,
-            seed=seed,
-            epoch=epoch,
+            seed=view_seed,
+            epoch=view_epoch,
             views=views,
             siblings=siblings,
             size=self.shape[1:],

@@ -15,7 +15,7 @@ from limbeck.data.examples import Members, Round, check_labels
 from limbeck.data.fetching import Fetch, Fetcher, Loaders
 from limbeck.data.mixing import Mixer
 from limbeck.data.order import Itinerary, chunks, itinerary, steps_of
-from limbeck.data.passes import Pass
+from limbeck.data.passes import Pass, Recurrence
 from limbeck.data.pipeline import Pipeline
 from limbeck.data.readers import DatasetReader, MapDataset, Reader
 from limbeck.data.targets import class_names, targets_of
@@ -44,6 +44,7 @@ class StreamedExamples:
         mix: how images are mixed, if they are.
         workers: reading processes; 0 reads in this one. The result is the same.
         device: where the batches go.
+        recurrence: when views come again.
 
     Raises:
         LimbeckError: a label is out of range, or there are no examples.
@@ -62,6 +63,7 @@ class StreamedExamples:
         mix: Mixer | None = None,
         workers: int = 2,
         device: torch.device | str = "cpu",
+        recurrence: Recurrence = Recurrence(),  # noqa: B008
     ) -> None:
         check_labels(members.labels, len(members.classes), "the data set")
         self.classes, self.id_space = members.classes, members.id_space
@@ -69,7 +71,7 @@ class StreamedExamples:
         self.mean, self.std = mean, std
         self.count, self.shape = len(members.ids), shape
         self.fingerprint = _fingerprint(identity, shape, members)
-        self._members, self._mix = members, mix
+        self._members, self._mix, self._recurrence = members, mix, recurrence
         self._device = torch.device(device)
         self._loaders = Loaders(Fetcher(reader), workers, pinned=self._device.type == "cuda")
         self._pipeline = Pipeline(views, mean, std, self._device)
@@ -160,19 +162,20 @@ class StreamedExamples:
             parts=parts,
             start=start,
         )
+        view_seed, view_epoch = self._recurrence.of(seed, epoch)
         run = Pass(
             self._members,
             route,
             self._pipeline,
             self._mix,
-            seed=seed,
-            epoch=epoch,
+            seed=view_seed,
+            epoch=view_epoch,
             views=views,
             siblings=siblings,
             size=self.shape[1:],
             device=self._device,
         )
-        return self._rounds(run, route, seed, epoch, views)
+        return self._rounds(run, route, view_seed, view_epoch, views)
 
     def in_order(self, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Iterate over this process's share for evaluation, as `Examples.in_order` says."""

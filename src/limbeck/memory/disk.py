@@ -83,7 +83,7 @@ class Disk:
                 check_fits("disk", self.layout, torch.device("cpu"), self.folder, students, 1)
             for i in range(self.layout.slots):
                 for path, (width, dtype) in self._files(i).items():
-                    _allocate(path, self.layout.examples * width * np.dtype(dtype).itemsize)
+                    allocate(path, self.layout.examples * width * np.dtype(dtype).itemsize)
         except OSError as error:
             raise LimbeckError(f"cannot write into {self.folder}: {error.strerror}") from error
         self._write_header()
@@ -213,7 +213,8 @@ class Disk:
         files.write(self.folder / "header.json", json.dumps({**self._about, "slots": self._slots}) + "\n")
 
 
-def _allocate(path: Path, size: int) -> None:
+def allocate(path: Path, size: int) -> None:
+    """Make a file of zeros whose blocks are all taken from the disk."""
     with path.open("xb") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)

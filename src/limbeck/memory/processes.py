@@ -47,6 +47,15 @@ def agreed(act: Callable[[], None] | None) -> None:
         raise LimbeckError(found[0])
 
 
+def everywhere(holds: bool) -> bool:
+    """Return whether something holds on all processes. A collective."""
+    if world() == 1:
+        return holds
+    found: list[Any] = [None] * world()
+    distributed.all_gather_object(found, holds)
+    return all(found)
+
+
 def group_of(leads: bool) -> Any:
     """Return the group of the processes that lead their node. A collective of all."""
     leading: list[Any] = [None] * world()

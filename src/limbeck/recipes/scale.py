@@ -160,6 +160,8 @@ def _fields(stage: Stage, scale: Scale, rung: ModelSpec) -> dict[str, Any]:
     if share < 1:
         tree["schedule"] = _rate(tree["schedule"], training["epochs"], share)
         tree["method"] = _timed(tree["method"], share)
+        if tree["data"]["cycle"] is not None:
+            tree["data"]["cycle"] = max(1, round(tree["data"]["cycle"] * share))
         if training.get("stop_epoch") is not None:
             training["stop_epoch"] = max(1, round(training["stop_epoch"] * share))
     training["epochs"] = epochs

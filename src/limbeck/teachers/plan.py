@@ -13,11 +13,14 @@ import torch
 from limbeck.core.cohort import Peers
 from limbeck.core.config import Index, Named, configurable, fields_of
 from limbeck.core.objective import Relation, TargetWriter
+from limbeck.core.objective import Teacher as Answering
 from limbeck.data.load import Data, Splits
 from limbeck.errors import LimbeckError
 from limbeck.models import build_model, check_model
 from limbeck.targets import METHODS, CrossEntropy
+from limbeck.teachers.record import record
 from limbeck.teachers.relation import check_names, check_relation, outline
+from limbeck.teachers.replay import ReplayedTeacher, replayed
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job
 from limbeck.train.loop import Training
@@ -40,7 +43,7 @@ class Stage:
         optimiser: with its learning rate.
         schedule: of the learning rate.
         training: epochs, batch size and the like.
-        seed: of the network's first weights, the order, the views and dropout.
+        seed: of the network's first weights, the order, the views (but for `data.view_seed`) and dropout.
     """
 
     data: Data
@@ -58,6 +61,11 @@ class Stage:
             raise ValueError("the method needs a teacher: give teacher.run, teacher.weights or teacher.stage")
         if self.teacher is not None and not self.method.needs.teacher:
             raise ValueError("a teacher is given and the method uses none: remove it, or choose a method that has one")
+        cached = self.teacher is not None and self.teacher.cache is not None
+        if cached and (self.data.view_seed is None or self.data.cycle is None):
+            raise ValueError(
+                "teacher.cache replays answers to views that come again: set data.view_seed and data.cycle"
+            )
         if self.training.trace and self.data.mix is not None:
             raise ValueError(
                 "training.trace sorts images by the probability of their class, and mixed ones have two: "
@@ -128,17 +136,37 @@ class Plan:
         The last stage's run is in `folder`. The others' are beside it, in `stages/`, under the hash of what they
         depend on, so that every plan that has the same stage finds it there when it is done.
         """
+        return run(self._last_job(folder, runtime, display, name), folder, runtime, display)
+
+    def record(self, folder: Path, runtime: Runtime, display: Display) -> ReplayedTeacher:
+        """Fill the cache of the last stage's teacher, and return it; where it was stopped it goes on.
+
+        Stages before the last are trained as `run` does, beside `folder`, in `stages/`.
+
+        Raises:
+            LimbeckError: the last stage's teacher has no cache, or the cache holds other answers.
+        """
+        choice = self.student.teacher
+        if choice is None or choice.cache is None:
+            raise LimbeckError("the last stage's teacher has no cache: set teacher.cache to a folder")
+        job = self._last_job(folder, runtime, display, "teacher")
+        assert isinstance(job.teacher, ReplayedTeacher)
+        record(job.teacher, job.splits.train, job.training, job.seed, runtime, display)
+        return job.teacher
+
+    def _last_job(self, folder: Path, runtime: Runtime, display: Display, name: str | None) -> Job:
+        """Run all stages but the last one, and return what that is made of."""
         folders: dict[str, Path] = {}
-        results: dict[str, Any] = {}
         loaded = self._loaded(runtime)
-        for stage_name, stage in self.stages.items():
-            last = stage_name == list(self.stages)[-1]
-            job = _job(name if last and name else stage_name, stage, loaded[stage_name], folders, runtime)
+        *before, last = self.stages
+        for stage_name in before:
+            job = _job(stage_name, self.stages[stage_name], loaded[stage_name], folders, runtime)
             job = replace(job, written=self.plain(stage_name))
-            place = folder if last else folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
-            results = run(job, place, runtime, display)
+            place = folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
+            run(job, place, runtime, display)
             folders[stage_name] = place
-        return results
+        job = _job(name or last, self.stages[last], loaded[last], folders, runtime)
+        return replace(job, written=self.plain(last))
 
     def _loaded(self, runtime: Runtime) -> dict[str, Splits]:
         """Return each stage's data, equal ones read once; refuse here what would only show after hours of training.
@@ -189,12 +217,15 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
         content["validation data"] = splits.validation.fingerprint
     if teacher is not None:
         content["teacher"] = teacher.fingerprint()
+    answering: Answering | None = teacher
+    if choice is not None and choice.cache is not None and teacher is not None:
+        answering = replayed(choice, teacher, stage.data, train, stage.training.precision)
     plain = fields_of(stage)
     return Job(
         name=name,
         cohort=Peers([net]),
         writer=stage.method,
-        teacher=teacher,
+        teacher=answering,
         splits=splits,
         optimiser=stage.optimiser,
         rate=stage.schedule,

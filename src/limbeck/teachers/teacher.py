@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.batch import Output
-from limbeck.core.config import configurable
+from limbeck.core.config import Count, configurable
 from limbeck.core.objective import Relation
 from limbeck.errors import LimbeckError
+from limbeck.memory.formats import Precision
 from limbeck.models import ModelSpec, build_model, check_model
 from limbeck.models.bridges import pretraining
 from limbeck.plain import recipe_of
@@ -65,6 +66,10 @@ class TeacherChoice:
         which: of a stage or run, the "last" weights or the "best" on its validation split.
         relation: what the teacher must be beside the student, by number of parameters: "larger", "smaller" (the student
             teaches the teacher, Re-KD), the "same" network (its trained copy), or "any".
+        cache: a folder where the teacher's logits are recorded when a view is first seen, and replayed whenever it
+            comes again, in any run; needs `data.view_seed` and `data.cycle`. None asks the teacher every time.
+        cache_dtype: of the recorded logits.
+        cache_top_k: record only so many of the largest logits; the other classes share evenly what these leave.
     """
 
     stage: str | None = None
@@ -73,6 +78,9 @@ class TeacherChoice:
     model: Model | None = None
     which: Literal["last", "best"] = "last"
     relation: Relation = "any"
+    cache: str | None = None
+    cache_dtype: Precision = "float32"
+    cache_top_k: Count | None = None
 
     def __post_init__(self) -> None:
         given = [name for name in ("stage", "run", "weights") if getattr(self, name) is not None]
@@ -85,6 +93,10 @@ class TeacherChoice:
             raise ValueError("only a teacher's stage or run has best weights; leave 'which' out")
         if self.model is not None:
             check_model(self.model)
+        if self.cache is None and (self.cache_dtype != "float32" or self.cache_top_k is not None):
+            raise ValueError(
+                "cache_dtype and cache_top_k say how answers are recorded: set cache too, or leave them out"
+            )
 
 
 class Teacher:

@@ -20,6 +20,7 @@ EFFECTLESS = {
     "data.source.root",
     "data.workers",
     "method.bank",
+    "teacher.cache",
     "teacher.relation",
     "teacher.run",
     "teacher.stage",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.cohort import Peers
-from limbeck.core.objective import Objective, Room
+from limbeck.core.objective import Objective, RecordedTeacher, Room
 from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
@@ -115,7 +115,8 @@ def _check(job: Job, runtime: Runtime) -> None:
     try:
         with torch.no_grad():
             outputs = dict(zip(students(job.cohort), job.cohort((view,)), strict=True))
-            if job.teacher is not None:
+            recorded = isinstance(job.teacher, RecordedTeacher) and job.teacher.complete
+            if job.teacher is not None and not recorded:
                 outputs["the teacher"] = job.teacher(view)
     except (RuntimeError, AssertionError, ValueError, TypeError) as error:
         shape = "×".join(map(str, train.shape))
