@@ -86,7 +86,7 @@ def test_at_a_higher_temperature_top_k_gives_the_others_no_less():
 
 
 def test_top_k_of_all_classes_is_refused(tmp_path):
-    with pytest.raises(LimbeckError, match="teacher.cache_top_k is 7 and there are 7 classes"):
+    with pytest.raises(LimbeckError, match="top_k is 7 and there are 7 classes"):
         made(tmp_path, TopLogits(CLASSES))
 
 

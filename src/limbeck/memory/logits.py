@@ -16,29 +16,16 @@ the others have together at least as much as in the whole row (x^(1/T) is concav
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from limbeck.errors import LimbeckError
-from limbeck.memory.formats import DTYPES, LARGEST_INT16, Format, Precision
+from limbeck.memory.formats import DTYPES, Dense, Format, Precision, TopK
 
 
-@dataclass(frozen=True)
-class DenseLogits(Format):
-    """All logits.
-
-    Attributes:
-        dtype: of the entries; float16 cuts logits to its range, ±65504.
-    """
-
-    dtype: Precision = "float32"
-
-    def columns(self, classes: int) -> list[tuple[int, torch.dtype]]:
-        """Return one column, as wide as there are classes."""
-        return [(classes, DTYPES[self.dtype])]
+class DenseLogits(Dense):
+    """All logits; float16 cuts them to its range, ±65504."""
 
     def encode(self, logits: Float[Tensor, "batch classes"]) -> tuple[Tensor, ...]:
         """Return the rows in their dtype."""
@@ -49,22 +36,9 @@ class DenseLogits(Format):
         (rows,) = kept
         return rows.float()
 
-    def __str__(self) -> str:
-        """Return what headers and messages call it."""
-        return self.dtype
 
-
-@dataclass(frozen=True)
-class TopLogits(Format):
-    """The k largest logits, and one for all other classes.
-
-    Attributes:
-        k: how many are kept, fewer than there are classes.
-        dtype: of the kept logits.
-    """
-
-    k: int
-    dtype: Precision = "float32"
+class TopLogits(TopK):
+    """The k largest logits, and one for all other classes."""
 
     def columns(self, classes: int) -> list[tuple[int, torch.dtype]]:
         """Return the logits' column, the last of them the others', and that of the classes of the k.
@@ -72,11 +46,8 @@ class TopLogits(Format):
         Raises:
             LimbeckError: k is not below the number of classes.
         """
-        if self.k >= classes:
-            raise LimbeckError(
-                f"teacher.cache_top_k is {self.k} and there are {classes} classes: lower it, or leave it out"
-            )
-        return [(self.k + 1, DTYPES[self.dtype]), (self.k, torch.int16 if classes <= LARGEST_INT16 else torch.int32)]
+        (width, dtype), places = super().columns(classes)
+        return [(width + 1, dtype), places]
 
     def encode(self, logits: Float[Tensor, "batch classes"]) -> tuple[Tensor, ...]:
         """Return the k largest logits and the others' value, and the classes of the k."""
@@ -90,10 +61,6 @@ class TopLogits(Format):
         """Return whole rows."""
         values, places = kept[0].float(), kept[1].long()
         return values[:, -1:].expand(-1, classes).scatter(1, places, values[:, :-1])
-
-    def __str__(self) -> str:
-        """Return what headers and messages call it."""
-        return f"the top {self.k} in {self.dtype}"
 
 
 def logits_format(dtype: Precision, top_k: int | None) -> Format:
