@@ -61,3 +61,6 @@ if home == "disk":
     except LimbeckError as error:
         refused = str(error)
 torch.save((found, refused), folder / f"found-{rank}")
+# its threads may not outlive the interpreter
+distributed.barrier()
+distributed.destroy_process_group()

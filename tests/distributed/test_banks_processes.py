@@ -15,9 +15,8 @@ def test_rows_of_all_reach_all_even_after_a_stop(tmp_path, kind):
     worker = Path(__file__).parent / "banks_worker.py"
     commands = [[sys.executable, str(worker), str(tmp_path), str(rank), kind] for rank in (0, 1)]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-    for process in running:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+    said = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
 
     rows = torch.randn(2, 9, 5, generator=torch.Generator().manual_seed(0)).softmax(2)
     # from the second epoch 0 (seen by both), 1, 2, 4 and 6, from the first 3, 5 and 7, of 8 nothing
