@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -62,6 +63,7 @@ class Runtime:
             reason = str(error).splitlines()[0]
             raise LimbeckError(f"cannot run on {local} × {accelerator} in {precision}: {reason}") from error
         self.fabric.launch()
+        atexit.register(_leave)
         if self.device.type == "cpu":
             _keep_freed_memory()
 
@@ -189,3 +191,9 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def _leave() -> None:
+    """End the process group: its threads may not outlive the interpreter, which aborts then, now and again."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
