@@ -1,5 +1,6 @@
 """What several test folders need: tiny data, a tiny network without batch statistics, one training run."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from limbeck.data.resident import ResidentExamples
 from limbeck.data.views import Flip, PadCrop
 from limbeck.models import ModelSpec, build_model
 from limbeck.tasks import Classification
+from limbeck.train import loop
 from limbeck.train.loop import Training, fit
 from limbeck.train.optimisers import SGD
 from limbeck.train.progress import Display
@@ -67,6 +69,32 @@ def train(tmp_path):
             )
 
     return one
+
+
+class Stopped(Exception):
+    """Training ends here, as if it had been killed."""
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """Return a context in which a training is stopped after so many optimiser steps: `with stopped(4): train(...)`."""
+
+    @contextlib.contextmanager
+    def after(steps):
+        real, calls = loop.rate_at, []
+
+        def stopping(*arguments):
+            calls.append(1)
+            if len(calls) > steps:
+                raise Stopped
+            return real(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "rate_at", stopping)
+            with pytest.raises(Stopped):
+                yield
+
+    return after
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import csv
 import io
 import json
 import math
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from pages import Tags
 from PIL import Image
 
 from limbeck.analysis.softening import softening
@@ -23,19 +23,6 @@ from limbeck.report.rescaling import read_points, write_rescaling
 from limbeck.report.softening import TEMPERATURES, write_softening
 
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-class Tags(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.text = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def offline(text):

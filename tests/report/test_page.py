@@ -1,27 +1,13 @@
 """The HTML page: one file that works offline, in which a user's words are words."""
 
-from html.parser import HTMLParser
-
 import pytest
+from pages import Tags
 
 from limbeck.errors import LimbeckError
 from limbeck.report.compare import group, read_runs
 from limbeck.report.page import write_page
 
 EVIL = "<script>alert(1)</script>"
-
-
-class Tags(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.text = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 @pytest.fixture

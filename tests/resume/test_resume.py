@@ -10,12 +10,7 @@ from limbeck.core.imitation import Target
 from limbeck.core.objective import TargetWriter
 from limbeck.errors import NonFiniteLossError
 from limbeck.targets import PSKD, CrossEntropy
-from limbeck.train import loop
 from limbeck.train.record import read
-
-
-class Stopped(Exception):
-    pass
 
 
 def said(state):
@@ -26,22 +21,11 @@ def said(state):
 
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 9, 11])
 @pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "accumulate": 2, "mix": True}])
-def test_a_run_stopped_after_any_step_ends_with_the_same_bits(train, weights, tmp_path, monkeypatch, stop_at, extra):
+def test_a_run_stopped_after_any_step_ends_with_the_same_bits(train, weights, tmp_path, stopped, stop_at, extra):
     settings = {"checkpoint_steps": 3, **extra}
     whole = train(PSKD(0.8), folder=tmp_path / "whole", **settings)
-
-    real, calls = loop.rate_at, []
-
-    def stopping(*arguments):
-        calls.append(1)
-        if len(calls) > stop_at:
-            raise Stopped
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "rate_at", stopping)
-    with pytest.raises(Stopped):
+    with stopped(stop_at):
         train(PSKD(0.8), folder=tmp_path / "cut", **settings)
-    monkeypatch.undo()
     again = train(PSKD(0.8), folder=tmp_path / "cut", **settings)
 
     assert torch.equal(weights(whole), weights(again))
@@ -59,40 +43,20 @@ def test_a_run_stopped_after_any_step_ends_with_the_same_bits(train, weights, tm
     ],
     ids=["disk", "compressed", "model"],
 )
-def test_other_memories_resume_to_the_same_bits(train, weights, tmp_path, monkeypatch, method, stop_at):
+def test_other_memories_resume_to_the_same_bits(train, weights, tmp_path, stopped, method, stop_at):
     settings = {"checkpoint_steps": 3, "mix": True}
     whole = weights(train(method, folder=tmp_path / "whole", **settings))
-    real, calls = loop.rate_at, []
-
-    def stopping(*arguments):
-        calls.append(1)
-        if len(calls) > stop_at:
-            raise Stopped
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "rate_at", stopping)
-    with pytest.raises(Stopped):
+    with stopped(stop_at):
         train(method, folder=tmp_path / "cut", **settings)
-    monkeypatch.undo()
     again = weights(train(method, folder=tmp_path / "cut", **settings))
     assert torch.equal(whole, again)
 
 
 @pytest.mark.parametrize(("first", "then"), [("device", "disk"), ("disk", "ram"), ("disk", "device")])
-def test_a_run_goes_on_with_its_past_in_another_home(train, weights, tmp_path, monkeypatch, first, then):
+def test_a_run_goes_on_with_its_past_in_another_home(train, weights, tmp_path, stopped, first, then):
     whole = weights(train(PSKD(0.8)))
-    real, calls = loop.rate_at, []
-
-    def stopping(*arguments):
-        calls.append(1)
-        if len(calls) > 6:
-            raise Stopped
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "rate_at", stopping)
-    with pytest.raises(Stopped):
+    with stopped(6):
         train(PSKD(0.8, bank=first), folder=tmp_path / "cut", checkpoint_steps=1)
-    monkeypatch.undo()
     assert torch.equal(whole, weights(train(PSKD(0.8, bank=then), folder=tmp_path / "cut", checkpoint_steps=1)))
 
 

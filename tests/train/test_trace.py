@@ -10,16 +10,11 @@ from limbeck.core.imitation import Target
 from limbeck.core.objective import Step
 from limbeck.targets import PSKD, CrossEntropy, LabelSmoothing
 from limbeck.tasks import Classification
-from limbeck.train import loop
 from limbeck.train.record import read
 from limbeck.train.runtime import Runtime
 from limbeck.train.trace import Trace
 
 KEYS = ("p_true", "ratio", "formula", "holds")
-
-
-class Stopped(Exception):
-    pass
 
 
 def traced(lines):
@@ -44,40 +39,20 @@ def test_a_trace_changes_no_bit_of_the_run(train, weights, tmp_path):
 
 @pytest.mark.parametrize("stop_at", [2, 4, 5, 6, 9])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_run_stopped_within_an_epoch_has_the_same_trace(train, tmp_path, monkeypatch, stop_at, accumulate):
+def test_a_run_stopped_within_an_epoch_has_the_same_trace(train, tmp_path, stopped, stop_at, accumulate):
     settings = {"checkpoint_steps": 3, "trace": True, "accumulate": accumulate}
     train(PSKD(0.8), folder=tmp_path / "whole", **settings)
-    real, calls = loop.rate_at, []
-
-    def stopping(*arguments):
-        calls.append(1)
-        if len(calls) > stop_at:
-            raise Stopped
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "rate_at", stopping)
-    with pytest.raises(Stopped):
+    with stopped(stop_at):
         train(PSKD(0.8), folder=tmp_path / "cut", **settings)
-    monkeypatch.undo()
     train(PSKD(0.8), folder=tmp_path / "cut", **settings)
     whole = read(tmp_path / "whole" / "metrics.jsonl")
     assert len(traced(whole)[1]) == 20
     assert read(tmp_path / "cut" / "metrics.jsonl") == whole
 
 
-def test_a_trace_that_is_switched_on_within_an_epoch_leaves_that_epoch_out(train, tmp_path, monkeypatch):
-    real, calls = loop.rate_at, []
-
-    def stopping(*arguments):
-        calls.append(1)
-        if len(calls) > 2:
-            raise Stopped
-        return real(*arguments)
-
-    monkeypatch.setattr(loop, "rate_at", stopping)
-    with pytest.raises(Stopped):
+def test_a_trace_that_is_switched_on_within_an_epoch_leaves_that_epoch_out(train, tmp_path, stopped):
+    with stopped(2):
         train(PSKD(0.8), folder=tmp_path / "run", checkpoint_steps=1)
-    monkeypatch.undo()
     train(PSKD(0.8), folder=tmp_path / "run", trace=True)
     assert [len(values) for values in traced(read(tmp_path / "run" / "metrics.jsonl"))] == [0, 20, 20]
 

@@ -63,7 +63,8 @@ class Runtime:
             reason = str(error).splitlines()[0]
             raise LimbeckError(f"cannot run on {local} × {accelerator} in {precision}: {reason}") from error
         self.fabric.launch()
-        atexit.register(_leave)
+        if self.fabric.world_size > 1:
+            atexit.register(_leave)
         if self.device.type == "cpu":
             _keep_freed_memory()
 
