@@ -33,7 +33,7 @@ from limbeck.tasks import Classification
 from limbeck.teachers import Teacher
 from limbeck.train.checkpoint import Checkpoints
 from limbeck.train.loop import Session, Training, train_epoch
-from limbeck.train.optimisers import SGD
+from limbeck.train.optimisers import SGD, build
 from limbeck.train.rates import Cosine
 from limbeck.train.record import Sums
 from limbeck.train.runtime import Runtime
@@ -163,12 +163,11 @@ def whole(
     """Return a session of the training loop itself."""
     net = network(runtime, compiled, channels_last)
     objective = Objective(Peers([net]), method, Classification(), taught, steps * BATCH)
-    optimiser = SGD(0.1)
-    model, stepper = runtime.setup(objective, optimiser.build(objective.cohort.parameters()))
+    model, stepper = runtime.setup(objective, build([SGD(0.1)], objective.cohort.parts))
     training = Training(epochs=EPOCHS, batch_size=BATCH, channels_last=channels_last)
     state = State(objective, stepper, runtime, None)
     train = examples(steps * BATCH, runtime.device)
-    return Session(model, stepper, state, Checkpoints(folder, print), train, optimiser, Cosine(), training, 0, runtime)
+    return Session(model, stepper, state, Checkpoints(folder, print), train, None, Cosine(), training, 0, runtime)
 
 
 def rounds_of(session: Session) -> Callable[[], None]:

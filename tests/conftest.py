@@ -59,7 +59,7 @@ def train(tmp_path):
                 objective,
                 examples(Mixup(1.0) if mix else None),
                 None,
-                optimiser=SGD(0.1),
+                optimisers=[SGD(0.1)],
                 rate=Cosine(),
                 training=Training(**settings),
                 seed=5,

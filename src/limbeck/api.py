@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from limbeck.core.cohort import Peers
 from limbeck.core.config import Index, Named, configurable, fields_of
 from limbeck.core.objective import TargetWriter
 from limbeck.data.load import Splits
@@ -24,9 +25,10 @@ from limbeck.data.split import stratified_split
 from limbeck.data.streamed import StreamedExamples
 from limbeck.data.targets import targets_of
 from limbeck.errors import LimbeckError
+from limbeck.plain import predictions_file
 from limbeck.recipes.explain import explain
 from limbeck.targets import METHODS
-from limbeck.tasks.classification import Predictions
+from limbeck.tasks.classification import ENSEMBLE, Predictions
 from limbeck.teachers.relation import check_relation
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job, Origin
@@ -54,6 +56,8 @@ class Result:
         best: test figures of the weights that were best on the validation split, with their epoch; None without one.
         predictions: ids, labels and logits of the test set, by the last weights.
         folder: the run's folder, or None when none was asked for.
+        peers: the same of the networks that were trained together with it.
+        ensemble: test figures of the mean of all their probabilities; None for one student alone.
     """
 
     student: nn.Module
@@ -61,6 +65,8 @@ class Result:
     best: dict[str, float | int] | None
     predictions: Predictions
     folder: Path | None
+    peers: tuple[Result, ...] = ()
+    ensemble: dict[str, float] | None = None
 
 
 @configurable
@@ -85,6 +91,7 @@ def distil(
     train: MapDataset,
     test: MapDataset,
     *,
+    peers: Sequence[nn.Module] = (),
     method: str | Mapping[str, Any] | TargetWriter = "pskd",
     teacher: nn.Module | str | Path | None = None,
     epochs: int = 30,
@@ -93,6 +100,7 @@ def distil(
     schedule: str | Mapping[str, Any] | Rate | None = None,
     training: Mapping[str, Any] | None = None,
     validation: float | int | MapDataset = 0.1,
+    held_out: float | int = 0,
     seed: int = 0,
     workers: int = 0,
     folder: str | Path | None = None,
@@ -105,6 +113,8 @@ def distil(
         student: maps images [B, C, H, W] to logits [B, K]; it is trained in place.
         train: map-style data set of (image, label); its random transforms become replayable.
         test: the same without random transforms; only ever used for the final report.
+        peers: more networks that are trained together with the student, for methods by which students teach each other;
+            they are trained in place, too.
         method: a name, a mapping as in a recipe (`{"name": "kd", "alpha": 0.9}`), or any `TargetWriter`, your own too.
         teacher: for methods that need one: a trained network with the same classes (it is frozen and moved to the
             device), or the folder of an earlier run.
@@ -115,6 +125,7 @@ def distil(
         training: more fields of `limbeck.train.loop.Training`, such as {"clip": 1.0, "ema": 0.99}.
         validation: how much of `train` is held out to choose the best epoch (a share, a count, 0 for none), or a data
             set of its own. What is held out passes through `train`'s own transforms.
+        held_out: how much more of `train` is held out for methods that weigh their students by it (a share or a count).
         seed: of order, views and dropout.
         workers: processes that read the data.
         folder: where to keep the run; a run there is continued. Without it nothing is kept.
@@ -129,31 +140,40 @@ def distil(
     given = {"optimiser": optimiser or SGD(), "schedule": schedule or Cosine(), "training": settings, "seed": seed}
     choices = _checked(_Choices, given)
     runtime = Runtime(accelerator, precision=choices.training.precision)
-    splits = _splits(train, test, validation, workers, runtime.device)
+    splits = _splits(train, test, validation, held_out, workers, runtime.device)
+    networks = _networks(student, peers, writer, splits)
     taught, by = _teacher(teacher, writer, splits, runtime.device)
     if taught is not None:
-        check_relation(writer.needs.relation, taught.net, student, type(writer).__name__)
+        for network in networks:
+            check_relation(writer.needs.relation, taught.net, network, type(writer).__name__)
     name = type(student).__qualname__
     recipe = {"data": {"source": type(train).__qualname__}, "model": {"name": name}, "method": _described(writer)}
     recipe |= fields_of(choices)
     content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
         content["validation data"] = splits.validation.fingerprint
-    content["network"] = hashlib.sha256(repr(student).encode()).hexdigest()
-    content["first weights"] = fingerprint(student)
+    for i, network in enumerate(networks):
+        of = f" of peer {i}" if i else ""
+        content[f"network{of}"] = hashlib.sha256(repr(network).encode()).hexdigest()
+        content[f"first weights{of}"] = fingerprint(network)
     if taught is not None:
         content["teacher"] = taught.fingerprint()
-    job = Job(name, Peers([student]), writer, taught, splits, choices.optimiser, choices.schedule,
-              choices.training, choices.seed, recipe, recipe, content, None, by)  # fmt: skip
+    cohort = writer.cohort(networks)
+    optimisers = [choices.optimiser] * len(cohort.parts)
+    job = Job(name, cohort, writer, taught, splits, optimisers, choices.schedule,
+              choices.training, choices.seed, recipe, recipe, content, [], by)  # fmt: skip
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else _temporary(stack, runtime)
         display = stack.enter_context(Display(silent=not (progress and runtime.first)))
-        figures = run(job, place, runtime, display)["students"]["student"]
-        with np.load(place / "predictions.npz") as arrays:
-            predictions = Predictions(arrays["ids"], arrays["labels"], arrays["logits"])
-    return Result(
-        student.cpu().eval(), figures["last"], figures.get("best"), predictions, None if folder is None else place
-    )
+        figures = run(job, place, runtime, display)["students"]
+        said = {name: _read(place / predictions_file(name)) for name in figures}
+    kept = None if folder is None else place
+    results = [
+        Result(cohort.alone(i).cpu().eval(), figures[name]["last"], figures[name].get("best"), said[name], kept)
+        for i, name in enumerate(cohort.names)
+    ]
+    together = figures[ENSEMBLE]["last"] if ENSEMBLE in figures else None
+    return replace(results[0], peers=tuple(results[1:]), ensemble=together)
 
 
 def _checked(kind: type[_T], given: Mapping[str, Any]) -> _T:
@@ -170,6 +190,27 @@ def _described(writer: TargetWriter) -> dict[str, Any]:
     return {"name": name, **(fields_of(writer) if is_dataclass(writer) else {})}
 
 
+def _read(path: Path) -> Predictions:
+    with np.load(path) as arrays:
+        return Predictions(arrays["ids"], arrays["labels"], arrays["logits"])
+
+
+def _networks(
+    student: nn.Module, peers: Sequence[nn.Module], method: TargetWriter, splits: Splits
+) -> Sequence[nn.Module]:
+    """Return the networks to train, as many as the method wants."""
+    name, needs = type(method).__name__, method.needs
+    if needs.copies > 1:
+        raise LimbeckError(f"{name} makes its students of a network by name: write a recipe, and give limbeck train it")
+    if 1 + len(peers) < needs.students:
+        raise LimbeckError(
+            f"{name} teaches at least {needs.students} students together: give the others as peers=[...]"
+        )
+    if needs.held_out and splits.held_out is None:
+        raise LimbeckError(f"{name} weighs its students by examples that none learns from: give held_out=")
+    return [student, *peers]
+
+
 def _temporary(stack: ExitStack, runtime: Runtime) -> Path:
     """Return one folder for all processes, removed at the end."""
     own = stack.enter_context(tempfile.TemporaryDirectory())
@@ -181,20 +222,24 @@ def _splits(
     train: MapDataset,
     test: MapDataset,
     validation: float | int | MapDataset,
+    held_out: float | int,
     workers: int,
     device: torch.device,
 ) -> Splits:
-    """Give the user's data sets ids, and hold a validation split out of the training set."""
-    if not isinstance(validation, int | float):
-        whole = StreamedExamples.wrap(train, workers=workers, device=device)
-        own = StreamedExamples.wrap(validation, whole.classes, workers=workers, device=device)
-        return Splits(whole, own, StreamedExamples.wrap(test, whole.classes, workers=workers, device=device))
-    kept = held_out = None
-    if validation:
-        kept, held_out = stratified_split(targets_of(train), validation, SPLIT_SEED)
-    part = StreamedExamples.wrap(train, ids=kept, workers=workers, device=device)
-    rest = None if held_out is None else StreamedExamples.wrap(train, ids=held_out, workers=workers, device=device)
-    return Splits(part, rest, StreamedExamples.wrap(test, part.classes, workers=workers, device=device))
+    """Give the user's data sets ids, and hold a validation split and more out of the training set."""
+    wrap = partial(StreamedExamples.wrap, workers=workers, device=device)
+    kept: NDArray[np.int64] | None = None
+    cut: list[StreamedExamples | None] = []
+    for count in (validation if isinstance(validation, int | float) else 0, held_out):
+        away = None
+        if count:
+            labels = targets_of(train)
+            kept = np.arange(len(labels)) if kept is None else kept
+            kept, away = (kept[part] for part in stratified_split(labels[kept], count, SPLIT_SEED))
+        cut.append(None if away is None else wrap(train, ids=away))
+    part = wrap(train, ids=kept)
+    own = cut[0] if isinstance(validation, int | float) else wrap(validation, classes=part.classes)
+    return Splits(part, own, wrap(test, classes=part.classes), cut[1])
 
 
 def _teacher(

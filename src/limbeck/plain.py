@@ -28,6 +28,12 @@ def last_stage(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     return list(stages.values())[-1] if isinstance(stages, Mapping) and stages else recipe
 
 
+def predictions_file(student: str) -> str:
+    """Return the name of the file in a run's folder that holds the answers of a student, or of all as one."""
+    tail = student.removeprefix("student")
+    return f"predictions-{tail.removeprefix('-')}.npz" if tail else "predictions.npz"
+
+
 def recipe_of(run: Path) -> dict[str, Any]:
     """Return the recipe of a run's student.
 

@@ -33,7 +33,7 @@ def run(method, folder, device, examples, network, **training):
             objective,
             examples(device=runtime.device),
             None,
-            optimiser=SGD(0.05),
+            optimisers=[SGD(0.05)],
             rate=Cosine(),
             training=Training(epochs=2, batch_size=16, **training),
             seed=5,

@@ -12,13 +12,13 @@ from limbeck.core.imitation import Target as Target
 from limbeck.core.imitation import imitation as imitation
 from limbeck.core.objective import Needs as Needs
 from limbeck.core.objective import Objective as Objective
-from limbeck.core.objective import RecordedTeacher as RecordedTeacher
 from limbeck.core.objective import Room as Room
-from limbeck.core.objective import Stateful as Stateful
 from limbeck.core.objective import Step as Step
 from limbeck.core.objective import TargetWriter as TargetWriter
-from limbeck.core.objective import Task as Task
-from limbeck.core.objective import Teacher as Teacher
+from limbeck.core.roles import RecordedTeacher as RecordedTeacher
+from limbeck.core.roles import Stateful as Stateful
+from limbeck.core.roles import Task as Task
+from limbeck.core.roles import Teacher as Teacher
 from limbeck.core.schedules import Constant as Constant
 from limbeck.core.schedules import Linear as Linear
 from limbeck.core.schedules import RampUp as RampUp

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
+import torch
 from torch import Tensor, nn
 
 from limbeck.core.batch import Output
@@ -12,13 +14,31 @@ from limbeck.errors import LimbeckError
 
 
 class Cohort(nn.Module, ABC):
-    """The trained networks, run together: one forward a step."""
+    """The trained networks, run together: one forward a step, one output for each name."""
 
-    students: nn.ModuleList
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """What each output is called: files and results bear these names."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> Sequence[nn.Module]:
+        """The networks that share no weight: each is compiled and clipped by itself, and may have its own optimiser."""
 
     @abstractmethod
-    def forward(self, views: Sequence[Tensor]) -> list[Output]:
-        """Return one output per student, from one shared view or from one view each."""
+    def forward(self, views: Sequence[Tensor], learner: int | None = None) -> list[Output]:
+        """Return one output per name, from one shared view or from one view each.
+
+        Args:
+            views: each [B, C, H, W].
+            learner: the only output that carries a gradient, and whose network may change its batch statistics; None
+                where all do.
+        """
+
+    @abstractmethod
+    def alone(self, index: int) -> nn.Module:
+        """Return the network that gives one of the outputs by itself, with the weights that are trained here."""
 
 
 class Peers(Cohort):
@@ -34,10 +54,39 @@ class Peers(Cohort):
             raise LimbeckError("a cohort needs at least one student")
         self.students = nn.ModuleList(students)
 
-    def forward(self, views: Sequence[Tensor]) -> list[Output]:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The only one is "student"; several are "student-0", "student-1" and so on."""
+        count = len(self.students)
+        return ("student",) if count == 1 else tuple(f"student-{i}" for i in range(count))
+
+    @property
+    def parts(self) -> Sequence[nn.Module]:
+        """The students."""
+        return list(self.students)
+
+    def forward(self, views: Sequence[Tensor], learner: int | None = None) -> list[Output]:
         """Run every student on its own view, or all on the one there is."""
         if len(views) not in {1, len(self.students)}:
             raise LimbeckError(f"{len(self.students)} students need 1 or {len(self.students)} views, not {len(views)}")
         own = views if len(views) == len(self.students) else [views[0]] * len(self.students)
-        answers = [student(view) for student, view in zip(self.students, own, strict=True)]
-        return [answer if isinstance(answer, Output) else Output(answer) for answer in answers]
+        outputs = []
+        for i, (student, view) in enumerate(zip(self.students, own, strict=True)):
+            with nullcontext() if learner in {None, i} else _listening(student):
+                answer = student(view)
+            outputs.append(answer if isinstance(answer, Output) else Output(answer))
+        return outputs
+
+    def alone(self, index: int) -> nn.Module:
+        """Return a student."""
+        return self.students[index]
+
+
+@contextmanager
+def _listening(student: nn.Module) -> Iterator[None]:
+    """Let a student answer as it does in training, and leave no trace in it: neither gradient nor statistics."""
+    kept = [buffer.clone() for buffer in student.buffers()]
+    with torch.no_grad():
+        yield
+        for buffer, value in zip(student.buffers(), kept, strict=True):
+            buffer.copy_(value)

@@ -6,65 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limbeck.core.batch import Batch, Clock, Output, Units
-from limbeck.core.cohort import Cohort
+from limbeck.core.batch import Batch, Clock, Units
+from limbeck.core.cohort import Cohort, Peers
 from limbeck.core.imitation import Target, imitation
+from limbeck.core.roles import RecordedTeacher, Task, Teacher
 from limbeck.errors import LimbeckError
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """Anything that changes while training: in every checkpoint, by these two methods."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values; under several processes every process calls it."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state where `state_dict` left it."""
-        ...
-
-
-@runtime_checkable
-class Teacher(Protocol):
-    """What answers beside the students and is never trained, saved or switched to training mode with them."""
-
-    def __call__(self, view: Tensor) -> Output:
-        """Return the teacher's output on a view, without gradient."""
-        ...
-
-
-@runtime_checkable
-class RecordedTeacher(Teacher, Protocol):
-    """A teacher whose answers are kept from one use of a view to the next."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether all answers are kept, so that the network behind them is never asked."""
-        ...
-
-    def on(self, batch: Batch, number: int, clock: Clock) -> Output:
-        """Return the teacher's output on view `number` of a batch, without gradient."""
-        ...
-
-    def after_epoch(self) -> None:
-        """Make what an epoch has recorded durable; called by every process."""
-        ...
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What is classified: turns a network's output into units (an image each, a token each)."""
-
-    def units(self, output: Output, batch: Batch) -> Units:
-        """Return logits [U, K] with their labels and ids."""
-        ...
 
 
 class Step(NamedTuple):
@@ -107,12 +59,22 @@ class Needs(NamedTuple):
         ids: the number of example ids, to remember something of each.
         siblings: of every example, another one of its class.
         relation: what the teacher's network must be beside the student's, by number of parameters.
+        students: at least so many that learn together.
+        copies: so many networks of the first student's kind, which the method makes one of.
+        own_views: a random view of each image for every student, in place of one that they share.
+        held_out: examples beside the training set, which the students are asked about after every epoch.
+        turns: that the students step one after the other, each after a new look at the others.
     """
 
     teacher: bool = False
     ids: bool = False
     siblings: bool = False
     relation: Relation = "any"
+    students: int = 1
+    copies: int = 1
+    own_views: bool = False
+    held_out: bool = False
+    turns: bool = False
 
 
 class Room(NamedTuple):
@@ -145,7 +107,12 @@ class Room(NamedTuple):
 class TargetWriter(ABC):
     """Who writes the soft target. Writing is pure; state moves in `after` and `after_epoch`."""
 
-    needs: ClassVar[Needs] = Needs()
+    # of the class, or of the object where its fields decide
+    needs: Needs = Needs()
+
+    def cohort(self, networks: Sequence[nn.Module]) -> Cohort:
+        """Return how these networks learn together."""
+        return Peers(networks)
 
     @abstractmethod
     def write(self, step: Step) -> list[list[Target]]:
@@ -166,6 +133,9 @@ class TargetWriter(ABC):
 
     def after_epoch(self, cohort: Cohort) -> None:
         """Close an epoch, after which the students are these; called by every process."""
+
+    def examine(self, answers: Sequence[Units]) -> None:
+        """Learn what each student says of the held-out examples after an epoch, all of them on every process."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `after` and `after_epoch` have gathered."""
@@ -208,15 +178,35 @@ class Objective(nn.Module):
             raise LimbeckError(f"{method} needs a teacher and none is given")
         if writer.needs.ids and examples is None:
             raise LimbeckError(f"{method} remembers each example: pass examples=1 + the largest example id")
+        if len(cohort.names) < writer.needs.students:
+            raise LimbeckError(
+                f"{method} needs at least {writer.needs.students} students, and has {len(cohort.names)}: set peers"
+            )
         if examples is not None:
             room = examples if isinstance(examples, Room) else Room(examples)
-            writer.prepare(room._replace(students=len(cohort.students)), cohort)
+            writer.prepare(room._replace(students=len(cohort.names)), cohort)
         self.cohort, self.writer, self.task, self.teacher = cohort, writer, task, teacher
         self._recorded = teacher if isinstance(teacher, RecordedTeacher) else None
 
-    def forward(self, batch: Batch, clock: Clock) -> Step:
-        """Return the step with its loss: un-normalised sums over this process's units."""
-        outputs = self.cohort(batch.views)
+    @property
+    def views(self) -> int:
+        """How many views of each example a step needs."""
+        return len(self.cohort.names) if self.writer.needs.own_views else 1
+
+    @property
+    def turns(self) -> Sequence[int | None]:
+        """Who learns, one after the other, in the updates of one batch; None is all together."""
+        return range(len(self.cohort.names)) if self.writer.needs.turns else (None,)
+
+    def forward(self, batch: Batch, clock: Clock, learner: int | None = None) -> Step:
+        """Return the step with its loss: un-normalised sums over this process's units.
+
+        Args:
+            batch: the examples.
+            clock: where training stands.
+            learner: the only student whose loss has a gradient; None is all.
+        """
+        outputs = self.cohort(batch.views, learner)
         students = [self.task.units(output, batch) for output in outputs]
         step = Step(batch, clock, students, self._teach(batch, clock, len(students)), self._look_at_siblings(batch))
         lessons = self.writer.write(step)

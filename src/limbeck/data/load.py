@@ -6,6 +6,7 @@ from typing import Annotated, Final, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, Strict
 
 from limbeck.core.config import Count, Index, Named, configurable
@@ -44,11 +45,14 @@ class Splits(NamedTuple):
         validation: cut from the source's training set, with ids of the same space; never changed at random.
             None if none.
         test: the source's test set, with ids of its own (0..N-1); never changed at random.
+        held_out: cut from the source's training set like the validation split, for methods that weigh their students
+            by it. None if none.
     """
 
     train: Examples
     validation: Examples | None
     test: Examples
+    held_out: Examples | None = None
 
 
 @configurable
@@ -59,10 +63,11 @@ class Data:
         source: where they come from.
         validation: how many training examples are held out (stratified): a share (float) or a number (int); 0
             for none.
+        held_out: how many more are held out, a share or a number, for methods that ask their students about examples
+            that none of them learns from (the general ensemble of KDCL); 0 for none.
         classes: use only the first so many classes, in the order of their labels; None uses all.
-        examples: use only so many training examples (stratified), chosen after the validation split; None
-            uses all.
-        split_seed: of both choices.
+        examples: use only so many training examples (stratified), chosen from what is not held out; None uses all.
+        split_seed: of these choices.
         views: random views; None means those customary for the source.
         mix: how images are mixed; None leaves them alone.
         workers: reading processes of streamed sources; 0 reads in this one. The result is the same.
@@ -73,6 +78,7 @@ class Data:
 
     source: Annotated[Source, Named(SOURCES)]
     validation: _Share | Index = 0.1
+    held_out: _Share | Index = 0
     classes: Annotated[int, Strict(), Field(ge=2)] | None = None
     examples: Count | None = None
     split_seed: Index = 0
@@ -102,9 +108,13 @@ class Data:
             )
         classes = raw.classes[: self.classes]
         labels, space = raw.train.labels, len(raw.train.labels)
-        kept, held = np.flatnonzero(labels < len(classes)), None
-        if self.validation:
-            kept, held = (kept[part] for part in stratified_split(labels[kept], self.validation, self.split_seed))
+        kept = np.flatnonzero(labels < len(classes))
+        cut: list[NDArray[np.int64] | None] = []
+        for count in (self.validation, self.held_out):
+            away = None
+            if count:
+                kept, away = (kept[part] for part in stratified_split(labels[kept], count, self.split_seed))
+            cut.append(away)
         if self.examples is not None:
             kept = kept[stratified_subset(labels[kept], self.examples, self.split_seed)]
         plain = Setting(raw.mean, raw.std, (), None, self.workers, device)
@@ -112,10 +122,11 @@ class Data:
             views=self.views or (), mix=self.mix, recurrence=Recurrence(self.view_seed, self.cycle)
         )
         train = raw.train.examples(Members(kept, labels[kept], space, classes), changed)
-        validation = None
-        if held is not None:
-            validation = raw.train.examples(Members(held, labels[held], space, classes), plain)
+        validation, held_out = (
+            None if away is None else raw.train.examples(Members(away, labels[away], space, classes), plain)
+            for away in cut
+        )
         own = raw.test.labels
         asked = np.flatnonzero(own < len(classes))
         test = raw.test.examples(Members(asked, own[asked], len(own), classes), plain)
-        return Splits(train, validation, test)
+        return Splits(train, validation, test, held_out)

@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.plain import predictions_file
 from limbeck.tasks.classification import Predictions
 
 
@@ -18,7 +19,7 @@ def read_predictions(folder: Path, student: str = "student", which: Literal["las
     Raises:
         LimbeckError: the file is missing or damaged.
     """
-    path = folder / f"predictions{student.removeprefix('student')}.npz"
+    path = folder / predictions_file(student)
     try:
         with path.open("rb") as file, np.load(file) as arrays:
             return Predictions(arrays["ids"], arrays["labels"], arrays["best_logits" if which == "best" else "logits"])

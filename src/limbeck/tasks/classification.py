@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,17 @@ class Predictions(NamedTuple):
     logits: Float[np.ndarray, "examples classes"]
 
 
+# what results call the students' common answer
+ENSEMBLE = "ensemble"
+
+
+def ensemble(said: Sequence[Predictions]) -> Predictions:
+    """Return the answer of several networks together: the mean of their probabilities, as its logarithm."""
+    logits = torch.stack([torch.from_numpy(one.logits).double() for one in said])
+    mean = logits.log_softmax(-1).logsumexp(0) - math.log(len(said))
+    return said[0]._replace(logits=mean.float().numpy())
+
+
 class Classification:
     """The task of naming an image's class."""
 
@@ -47,12 +59,12 @@ class Classification:
 
 @torch.no_grad()
 def predict(cohort: Cohort, batches: Iterable[Batch]) -> list[Predictions]:
-    """Run every student, in eval mode, over this process's share of a split; the mode is restored afterwards."""
+    """Run every network, in eval mode, over this process's share of a split; the mode is restored afterwards."""
     training = cohort.training
     cohort.eval()
     ids: list[NDArray[np.int64]] = []
     labels: list[NDArray[np.int64]] = []
-    logits: list[list[NDArray[np.float32]]] = [[] for _ in cohort.students]
+    logits: list[list[NDArray[np.float32]]] = [[] for _ in cohort.names]
     for batch in batches:
         ids.append(batch.ids.cpu().numpy())
         labels.append(batch.labels.cpu().numpy())

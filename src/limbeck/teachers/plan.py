@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
-
-from limbeck.core.cohort import Peers
 from limbeck.core.config import Index, Named, configurable, fields_of
 from limbeck.core.objective import Relation, TargetWriter
-from limbeck.core.objective import Teacher as Answering
+from limbeck.core.roles import Teacher as Answering
 from limbeck.data.load import Data, Splits
 from limbeck.errors import LimbeckError
-from limbeck.models import build_model, check_model
+from limbeck.models import ModelSpec, check_model
 from limbeck.targets import METHODS, CrossEntropy
 from limbeck.teachers.record import record
 from limbeck.teachers.relation import check_names, check_relation, outline
 from limbeck.teachers.replay import ReplayedTeacher, replayed
+from limbeck.teachers.students import PeerChoice, build_students, specs
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job
 from limbeck.train.loop import Training
@@ -38,6 +37,8 @@ class Stage:
     Attributes:
         data: examples, split and views.
         model: the network.
+        peers: more networks, trained together with it; each is a name, a mapping of name and options, or of `model` and
+            an `optimiser` of its own.
         method: who writes the soft target.
         teacher: who else answers, for methods that need one.
         optimiser: with its learning rate.
@@ -48,6 +49,7 @@ class Stage:
 
     data: Data
     model: Model
+    peers: tuple[PeerChoice, ...] = ()
     method: Annotated[TargetWriter, Named(METHODS)] = field(default_factory=CrossEntropy)
     teacher: TeacherChoice | None = None
     optimiser: Annotated[OptimiserChoice, Named(OPTIMISERS)] = field(default_factory=SGD)
@@ -56,7 +58,12 @@ class Stage:
     seed: Index = 0
 
     def __post_init__(self) -> None:
-        check_model(self.model)
+        for network in self.networks:
+            check_model(network)
+        if self.method.needs.held_out and not self.data.held_out:
+            raise ValueError("the method weighs its students by examples that none learns from: set data.held_out")
+        if self.training.trace and len(self.networks) > 1:
+            raise ValueError("training.trace follows one student: set it to false, or leave peers out")
         if self.method.needs.teacher and self.teacher is None:
             raise ValueError("the method needs a teacher: give teacher.run, teacher.weights or teacher.stage")
         if self.teacher is not None and not self.method.needs.teacher:
@@ -73,6 +80,15 @@ class Stage:
             )
         if self.training.stop_accuracy is not None and not self.data.validation:
             raise ValueError("training.stop_accuracy is read on the validation split: set data.validation")
+
+    @property
+    def networks(self) -> list[ModelSpec]:
+        """Every network that is built: the model, as often as the method wants it, and its peers.
+
+        Raises:
+            ValueError: they are not what the method asks for.
+        """
+        return specs(self.model, self.peers, self.method)
 
     @property
     def relations(self) -> set[Relation]:
@@ -111,7 +127,8 @@ class Plan:
     def _check_teacher(self, name: str, taught_by: str) -> None:
         stage, teacher = self.stages[name], self.stages[taught_by]
         for relation in stage.relations:
-            check_names(relation, teacher.model, stage.model, f"stage {name!r}")
+            for network in stage.networks:
+                check_names(relation, teacher.model, network, f"stage {name!r}")
         if stage.teacher is not None and stage.teacher.which == "best" and not teacher.data.validation:
             raise LimbeckError(
                 f"stage {name!r}: teacher.which is best, but stage {taught_by!r} has no validation split to choose it "
@@ -193,9 +210,9 @@ class Plan:
                     f"stage {name!r} learns {len(classes)} classes, its teacher {teacher!r} {known}, or others: "
                     "give both the same data.source and data.classes"
                 )
-            networks = [outline(model, len(classes)) for model in (self.stages[teacher].model, stage.model)]
-            for relation in stage.relations:
-                check_relation(relation, networks[0], networks[1], f"stage {name!r}")
+            teaching, *learning = (outline(m, len(classes)) for m in (self.stages[teacher].model, *stage.networks))
+            for relation, network in itertools.product(stage.relations, learning):
+                check_relation(relation, teaching, network, f"stage {name!r}")
         return loaded
 
 
@@ -207,14 +224,16 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
     if choice is not None and choice.stage is not None:
         choice = replace(choice, stage=None, run=str(folders[choice.stage]))
     teacher = None if choice is None else load_teacher(choice, inputs).meet(inputs, runtime.device)
-    torch.manual_seed(stage.seed)
-    net = build_model(stage.model, len(train.classes), train.shape[0])
+    networks = build_students(stage.networks, len(train.classes), train.shape[0], stage.seed)
     if teacher is not None:
-        for relation in stage.relations:
-            check_relation(relation, teacher.net, net, name)
+        for relation, network in itertools.product(stage.relations, networks):
+            check_relation(relation, teacher.net, network, name)
+    cohort = stage.method.cohort(networks)
     content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
         content["validation data"] = splits.validation.fingerprint
+    if splits.held_out is not None:
+        content["held-out data"] = splits.held_out.fingerprint
     if teacher is not None:
         content["teacher"] = teacher.fingerprint()
     answering: Answering | None = teacher
@@ -223,17 +242,17 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
     plain = fields_of(stage)
     return Job(
         name=name,
-        cohort=Peers([net]),
+        cohort=cohort,
         writer=stage.method,
         teacher=answering,
         splits=splits,
-        optimiser=stage.optimiser,
+        optimisers=[stage.optimiser, *(peer.optimiser or stage.optimiser for peer in stage.peers)],
         rate=stage.schedule,
         training=stage.training,
         seed=stage.seed,
         recipe=plain,
         written=plain,
         content=content,
-        model=plain["model"],
+        models=[plain["model"]] * stage.method.needs.copies + [*(peer["model"] for peer in plain["peers"])],
         taught_by=None if choice is None or teacher is None else origin(choice, teacher),
     )

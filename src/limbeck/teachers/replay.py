@@ -20,7 +20,7 @@ from torch import Tensor
 
 from limbeck.core.batch import Batch, Clock, Output
 from limbeck.core.config import fields_of
-from limbeck.core.objective import Teacher
+from limbeck.core.roles import Teacher
 from limbeck.data.examples import Examples
 from limbeck.data.load import Data
 from limbeck.errors import LimbeckError

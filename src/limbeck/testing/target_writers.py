@@ -63,7 +63,7 @@ class TargetWriterSuite:
         """After `load_state_dict` a new writer gives the loss that the old one gives."""
         steps = list(self._epochs())
         step, objective = steps[-1]
-        twin = self._objective(objective.cohort.students[0], len(steps) - 1)
+        twin = self._objective(objective.cohort.alone(0), len(steps) - 1)
         twin.writer.load_state_dict(copy.deepcopy(objective.writer.state_dict()))
         ours, theirs = objective(step.batch, step.clock).loss, twin(step.batch, step.clock).loss
         assert torch.equal(ours, theirs)

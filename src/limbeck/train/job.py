@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from limbeck.core.cohort import Cohort
-from limbeck.core.objective import TargetWriter, Teacher
+from limbeck.core.objective import TargetWriter
+from limbeck.core.roles import Teacher
 from limbeck.data.load import Splits
 from limbeck.plain import flat
 from limbeck.train.loop import Training
@@ -52,14 +53,15 @@ class Job:
         writer: who writes their targets.
         teacher: who else answers, already on the device, or None.
         splits: the data.
-        optimiser: which, with its hyper-parameters.
+        optimisers: which, with its hyper-parameters, for each of the cohort's parts.
         rate: the learning-rate schedule.
         training: how long and how.
         seed: of order, views and dropout; the networks were made with it as well.
         recipe: plain values that, together with data and teacher, say what the result is.
         written: what recipe.yaml shows: the recipe, with the stages before it.
         content: what else the result depends on (fingerprints), by name.
-        model: how to build each student again, written into its weights file; None for a network of the user's own.
+        models: how to build each network again, in the order of the cohort's names, written into its weights file; None
+            for one of the user's own, and nothing for one that is no network by itself.
         taught_by: where the teacher comes from.
     """
 
@@ -68,14 +70,14 @@ class Job:
     writer: TargetWriter
     teacher: Teacher | None
     splits: Splits
-    optimiser: OptimiserChoice
+    optimisers: Sequence[OptimiserChoice]
     rate: Rate
     training: Training
     seed: int
     recipe: dict[str, Any]
     written: dict[str, Any]
     content: dict[str, str]
-    model: dict[str, Any] | None
+    models: Sequence[dict[str, Any] | None]
     taught_by: Origin | None = None
 
     @property
@@ -87,7 +89,7 @@ class Job:
     def group(self) -> str:
         """The SHA-256 of what runs have in common that differ in their seed (and their teacher's) only."""
         recipe = {key: value for key, value in effective(self.recipe).items() if key != "seed"}
-        content = {key: value for key, value in self.content.items() if key != "first weights"}
+        content = {key: value for key, value in self.content.items() if not key.startswith("first weights")}
         if self.taught_by is not None:
             content["teacher"] = self.taught_by.group
         return _digest([recipe, content])
@@ -100,9 +102,3 @@ def effective(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def students(cohort: Cohort) -> list[str]:
-    """Return the students' names: files and results are called by them."""
-    count = len(cohort.students)
-    return ["student"] if count == 1 else [f"student-{i}" for i in range(count)]

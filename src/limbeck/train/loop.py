@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from limbeck.core.batch import Clock
+from limbeck.core.batch import Clock, Units
 from limbeck.core.cohort import Cohort
 from limbeck.core.config import Count, Flag, Fraction, Positive, configurable
 from limbeck.core.objective import Objective
@@ -19,7 +19,7 @@ from limbeck.data.examples import Examples
 from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.tasks.classification import Predictions, predict
 from limbeck.train.checkpoint import Checkpoints
-from limbeck.train.optimisers import OptimiserChoice
+from limbeck.train.optimisers import OptimiserChoice, build
 from limbeck.train.progress import Display
 from limbeck.train.rates import Rate, rate_at
 from limbeck.train.record import Record, Sums
@@ -41,7 +41,7 @@ class Training:
         clip: largest gradient norm, per student.
         ema: decay per step of the averaged weights, which are then the ones that are evaluated and exported.
         precision: "32-true", "bf16-mixed" or "16-mixed".
-        compile: compile each student with `torch.compile`.
+        compile: compile each network with `torch.compile`.
         channels_last: keep the students' convolutions in the channels-last memory format, which is mostly the faster.
         checkpoint_steps: also write a checkpoint every so many steps within an epoch.
         trace: also log, per epoch, how the method rescales the gradient of each fifth of the examples, from easy to
@@ -81,7 +81,7 @@ class Session:
         state: everything that moves.
         checkpoints: where states are kept.
         train: the training examples.
-        optimiser: the optimiser's hyper-parameters.
+        held_out: what the students are asked about after every epoch, for methods that want to know, or None.
         rate: the learning-rate schedule.
         training: how long and how.
         seed: of order, views and dropout.
@@ -93,7 +93,7 @@ class Session:
     state: State
     checkpoints: Checkpoints
     train: Examples
-    optimiser: OptimiserChoice
+    held_out: Examples | None
     rate: Rate
     training: Training
     seed: int
@@ -104,8 +104,9 @@ def fit(
     objective: Objective,
     train: Examples,
     validation: Examples | None,
+    held_out: Examples | None = None,
     *,
-    optimiser: OptimiserChoice,
+    optimisers: Sequence[OptimiserChoice],
     rate: Rate,
     training: Training,
     seed: int,
@@ -120,19 +121,20 @@ def fit(
         NonFiniteLossError: a loss term became NaN or infinite; the checkpoint before it is kept.
         LimbeckError: `stop_accuracy` was never reached.
     """
+    cohort = objective.cohort
     if training.channels_last:
-        objective.cohort.to(memory_format=torch.channels_last)
+        cohort.to(memory_format=torch.channels_last)
     if training.compile:
-        for student in objective.cohort.students:
-            student.compile()
+        for part in cohort.parts:
+            part.compile()
     runtime.begin()
-    model, stepper = runtime.setup(objective, optimiser.build(objective.cohort.parameters()))
+    model, stepper = runtime.setup(objective, build(optimisers, cohort.parts), turns=len(objective.turns) > 1)
     trace = Trace(train.id_space, train.count) if training.trace else None
     state = State(objective, stepper, runtime, training.ema, trace)
     checkpoints = Checkpoints(folder / "checkpoints", display.say)
     if (saved := checkpoints.load()) is not None:
         state.load_state_dict(saved)
-    session = Session(model, stepper, state, checkpoints, train, optimiser, rate, training, seed, runtime)
+    session = Session(model, stepper, state, checkpoints, train, held_out, rate, training, seed, runtime)
     if len(set(runtime.gather(state.step))) > 1:
         raise LimbeckError(f"not every process sees the checkpoints in {folder}: put the folder on a shared disk")
     with (
@@ -142,7 +144,7 @@ def fit(
         while state.epoch < training.last_epoch and not state.reached:
             train_epoch(session)
             state.check()
-            objective.after_epoch()
+            close_epoch(session)
             state.epoch, state.batch = state.epoch + 1, 0
             values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
             state.sums = Sums()
@@ -184,6 +186,7 @@ def train_epoch(session: Session) -> None:
         state.epoch,
         batch_size=training.batch_size,
         seed=session.seed,
+        views=objective.views,
         siblings=objective.writer.needs.siblings,
         rank=runtime.rank,
         world=runtime.world,
@@ -191,27 +194,43 @@ def train_epoch(session: Session) -> None:
         start=state.batch,
     ):
         clock = Clock(state.epoch, training.epochs, state.step, steps * training.epochs)
-        runtime.seed(session.seed, state.step)
+        share = rate_at(session.rate, state.step, steps, training.epochs)
         for group in stepper.param_groups:
-            group["lr"] = session.optimiser.lr * rate_at(session.rate, state.step, steps, training.epochs)
-        for i, batch in enumerate(parts):
-            with runtime.accumulating(model, enabled=i + 1 < len(parts)):
-                step = model(batch, clock)
-                runtime.backward(step.loss * (runtime.world / total))
-            state.sums.add(step)
-            if state.trace is not None:
-                state.trace.add(step)
-            objective.after(step)
-        if training.clip is not None:
-            runtime.clip(stepper, objective.cohort.students, training.clip)
-        stepper.step()
-        stepper.zero_grad(set_to_none=True)
+            group["lr"] = group["initial_lr"] * share
+        for learner in objective.turns:
+            runtime.seed(session.seed, state.step)
+            for i, batch in enumerate(parts):
+                with runtime.accumulating(model, enabled=i + 1 < len(parts)):
+                    step = model(batch, clock, learner)
+                    runtime.backward(step.loss * (runtime.world / total))
+                state.sums.add(step)
+                if state.trace is not None:
+                    state.trace.add(step)
+                objective.after(step)
+            if training.clip is not None:
+                runtime.clip(stepper, objective.cohort.parts, training.clip)
+            stepper.step()
+            stepper.zero_grad(set_to_none=True)
         if state.averaged is not None:
             state.averaged.update(objective.cohort)
         state.step, state.batch = state.step + 1, state.batch + 1
         if training.checkpoint_steps and state.step % training.checkpoint_steps == 0 and state.batch < steps:
             state.check()
             save(session)
+
+
+def close_epoch(session: Session) -> None:
+    """Tell the method that an epoch is over, after what the students say of the held-out examples if it asks."""
+    objective = session.state.objective
+    if objective.writer.needs.held_out and session.held_out is not None:
+        said = predictions(objective.cohort, session.held_out, session.runtime)
+        objective.writer.examine([_units(one, session.runtime.device) for one in said])
+    objective.after_epoch()
+
+
+def _units(said: Predictions, device: torch.device) -> Units:
+    ids, labels, logits = (torch.from_numpy(column).to(device) for column in said)
+    return Units(logits, labels, ids)
 
 
 def save(session: Session) -> None:
@@ -232,7 +251,7 @@ def predictions(cohort: Cohort, examples: Examples, runtime: Runtime) -> list[Pr
     if examples.count < runtime.world:
         raise LimbeckError(f"{examples.count} examples cannot be shared among {runtime.world} processes: use fewer")
     shares = runtime.gather(predict(cohort, examples.in_order(500, runtime.rank, runtime.world)))
-    joined = [_joined([share[i] for share in shares]) for i in range(len(cohort.students))]
+    joined = [_joined([share[i] for share in shares]) for i in range(len(cohort.names))]
     if not all(np.isfinite(said.logits).all() for said in joined):
         raise NonFiniteLossError(
             "the network's answers in evaluation are NaN or infinite: training has diverged; lower the learning rate, "

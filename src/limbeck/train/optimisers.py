@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from limbeck.core.config import Flag, Fraction, NonNegative, Positive, configurable
+from limbeck.errors import LimbeckError
 
 
 @runtime_checkable
@@ -18,8 +19,13 @@ class OptimiserChoice(Protocol):
 
     lr: float
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Return the optimiser over these parameters."""
+    @property
+    def options(self) -> dict[str, Any]:
+        """The hyper-parameters of a group of parameters, by PyTorch's names."""
+        ...
+
+    def build(self, groups: Iterable[nn.Parameter] | Iterable[dict[str, Any]]) -> Optimizer:
+        """Return the optimiser over these parameters, or groups of them with hyper-parameters of their own."""
         ...
 
 
@@ -39,12 +45,15 @@ class SGD:
     nesterov: Flag = True
     weight_decay: NonNegative = 5e-4
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Return `torch.optim.SGD`."""
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `torch.optim.SGD`."""
         nesterov = self.nesterov and self.momentum > 0
-        return torch.optim.SGD(
-            parameters, lr=self.lr, momentum=self.momentum, nesterov=nesterov, weight_decay=self.weight_decay
-        )
+        return {"lr": self.lr, "momentum": self.momentum, "nesterov": nesterov, "weight_decay": self.weight_decay}
+
+    def build(self, groups: Iterable[nn.Parameter] | Iterable[dict[str, Any]]) -> Optimizer:
+        """Return `torch.optim.SGD`."""
+        return torch.optim.SGD(groups, **self.options)
 
 
 @configurable
@@ -63,9 +72,32 @@ class AdamW:
     beta2: Fraction = 0.999
     weight_decay: NonNegative = 0.05
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `torch.optim.AdamW`."""
+        return {"lr": self.lr, "betas": (self.beta1, self.beta2), "weight_decay": self.weight_decay}
+
+    def build(self, groups: Iterable[nn.Parameter] | Iterable[dict[str, Any]]) -> Optimizer:
         """Return `torch.optim.AdamW`."""
-        return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
+        return torch.optim.AdamW(groups, **self.options)
 
 
 OPTIMISERS = {"sgd": SGD, "adamw": AdamW}
+
+
+def build(choices: Sequence[OptimiserChoice], networks: Sequence[nn.Module]) -> Optimizer:
+    """Return one optimiser over several networks, with each one's own hyper-parameters.
+
+    A group's `initial_lr` is the learning rate that the schedule multiplies.
+
+    Raises:
+        LimbeckError: the choices are of several kinds.
+    """
+    kinds = sorted({type(choice).__name__ for choice in choices})
+    if len(kinds) > 1:
+        raise LimbeckError(f"students of one run step by one kind of optimiser, not by {' and '.join(kinds)}")
+    groups = [
+        {"params": list(network.parameters()), "initial_lr": choice.lr, **choice.options}
+        for choice, network in zip(choices, networks, strict=True)
+    ]
+    return choices[0].build(groups)

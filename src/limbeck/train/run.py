@@ -17,19 +17,20 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.cohort import Peers
-from limbeck.core.objective import Objective, RecordedTeacher, Room
+from limbeck.core.objective import Objective, Room
+from limbeck.core.roles import RecordedTeacher
 from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
-from limbeck.plain import recipe_of
-from limbeck.tasks.classification import Classification, Predictions
+from limbeck.plain import predictions_file, recipe_of
+from limbeck.tasks.classification import ENSEMBLE, Classification, Predictions, ensemble
 from limbeck.train.folder import claim, held
-from limbeck.train.job import Job, students
+from limbeck.train.job import Job
 from limbeck.train.loop import fit, predictions
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
 from limbeck.train.state import State
-from limbeck.train.weights import load_weights, read_weights
+from limbeck.train.weights import fingerprint, load_weights, read_weights
 
 
 def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str, Any]:
@@ -45,9 +46,9 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
         claim(job, folder, runtime)
         results = folder / "results.json"
         if results.exists():
-            for name, student in zip(students(job.cohort), job.cohort.students, strict=True):
+            for i, name in enumerate(job.cohort.names):
                 path = folder / f"{name}.safetensors"
-                load_weights(student, read_weights(path)[0], str(path))
+                load_weights(job.cohort.alone(i), read_weights(path)[0], str(path))
             if job.training.trace and not recipe_of(folder)["training"]["trace"]:
                 display.say(f"warning: {folder} is finished and has no trace; train it in another folder to get one")
             finished: dict[str, Any] = files.read_json(results)
@@ -63,7 +64,8 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
             objective,
             job.splits.train,
             job.splits.validation,
-            optimiser=job.optimiser,
+            job.splits.held_out,
+            optimisers=job.optimisers,
             rate=job.rate,
             training=job.training,
             seed=job.seed,
@@ -110,11 +112,15 @@ def _check(job: Job, runtime: Runtime) -> None:
     job.writer.check(classes)
     if training.stop_accuracy is not None and job.splits.validation is None:
         raise LimbeckError("training.stop_accuracy is read on the validation split, and there is none: hold one out")
+    known = [fingerprint(network) for network in job.cohort.parts]
+    if len(set(known)) < len(known):
+        twins = " and ".join(name for name, one in zip(job.cohort.names, known, strict=True) if known.count(one) > 1)
+        raise LimbeckError(f"{twins} have the same weights, and nothing to teach each other: make each network anew")
     view = torch.zeros(2, *train.shape, device=runtime.device)
     job.cohort.to(runtime.device).eval()
     try:
         with torch.no_grad():
-            outputs = dict(zip(students(job.cohort), job.cohort((view,)), strict=True))
+            outputs = dict(zip(job.cohort.names, job.cohort((view,)), strict=True))
             recorded = isinstance(job.teacher, RecordedTeacher) and job.teacher.complete
             if job.teacher is not None and not recorded:
                 outputs["the teacher"] = job.teacher(view)
@@ -130,18 +136,16 @@ def _check(job: Job, runtime: Runtime) -> None:
 
 def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: float) -> dict[str, Any]:
     """Evaluate last and best weights on the test set, once, and write weights, predictions and results."""
-    names = students(state.cohort)
-    validation = job.splits.validation
-    held_out = [] if validation is None else predictions(state.cohort, validation, runtime)
-    last = predictions(state.cohort, job.splits.test, runtime)
+    cohort, validation = state.cohort, job.splits.validation
+    held_out = [] if validation is None else predictions(cohort, validation, runtime)
+    last = predictions(cohort, job.splits.test, runtime)
     # without a validation split there is no best
-    pairs = zip(state.cohort.students, state.best, strict=False)
-    best_students = [_with(student, kept["weights"]) for student, kept in pairs]
+    best_students = [_with(cohort.alone(i), kept["weights"]) for i, kept in enumerate(state.best)]
     best = predictions(Peers(best_students), job.splits.test, runtime) if best_students else []
     best_held_out = predictions(Peers(best_students), validation, runtime) if best_students and validation else []
 
     found: dict[str, Any] = {}
-    for i, name in enumerate(names):
+    for i, name in enumerate(cohort.names):
         found[name] = {"last": _figures(last[i], held_out[i] if held_out else None)}
         arrays = {"ids": last[i].ids, "labels": last[i].labels, "logits": last[i].logits}
         if best:
@@ -149,20 +153,32 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
             arrays |= {"best_logits": best[i].logits}
             arrays |= {f"validation_{key}": value for key, value in held_out[i]._asdict().items()}
         if runtime.first:
-            _write_weights(folder / f"{name}.safetensors", state.cohort.students[i].state_dict(), job)
+            _write_weights(folder / f"{name}.safetensors", cohort.alone(i).state_dict(), job, i)
             if best:
-                _write_weights(folder / f"{name}-best.safetensors", state.best[i]["weights"], job)
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, allow_pickle=False, **arrays)
-            files.write(folder / f"predictions{name.removeprefix('student')}.npz", buffer.getvalue())
+                _write_weights(folder / f"{name}-best.safetensors", state.best[i]["weights"], job, i)
+            _write_predictions(folder, name, arrays)
+    parameters = {name: _size(cohort.alone(i)) for i, name in enumerate(cohort.names)}
+    if len(last) > 1 and ENSEMBLE not in found:
+        together = ensemble(last)
+        found[ENSEMBLE] = {"last": _figures(together, ensemble(held_out) if held_out else None)}
+        parameters[ENSEMBLE] = _size(cohort)
+        if runtime.first:
+            _write_predictions(folder, ENSEMBLE, together._asdict())
     results = {"students": found, "epochs": state.epoch, "seconds_of_last_session": round(seconds, 1)}
-    results["parameters"] = {
-        name: sum(p.numel() for p in student.parameters())
-        for name, student in zip(names, state.cohort.students, strict=True)
-    }
+    results["parameters"] = parameters
     if runtime.first:
         files.write(folder / "results.json", json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _size(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def _write_predictions(folder: Path, name: str, arrays: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    files.write(folder / predictions_file(name), buffer.getvalue())
 
 
 def _figures(test: Predictions, held_out: Predictions | None) -> dict[str, float]:
@@ -186,9 +202,9 @@ def _with(student: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     return twin
 
 
-def _write_weights(path: Path, weights: Mapping[str, Tensor], job: Job) -> None:
+def _write_weights(path: Path, weights: Mapping[str, Tensor], job: Job, index: int) -> None:
     about = {
-        "model": job.model,
+        "model": job.models[index] if index < len(job.models) else None,
         "classes": list(job.splits.train.classes),
         "channels": job.splits.train.shape[0],
         "mean": list(job.splits.train.mean),

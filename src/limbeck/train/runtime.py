@@ -88,8 +88,17 @@ class Runtime:
         """Whether this is the process that writes files and speaks."""
         return self.rank == 0
 
-    def setup(self, model: nn.Module, optimiser: Optimizer) -> tuple[Any, Any]:
-        """Return the model and the optimiser, wrapped for the devices."""
+    def setup(self, model: nn.Module, optimiser: Optimizer, turns: bool = False) -> tuple[Any, Any]:
+        """Return the model and the optimiser, wrapped for the devices.
+
+        Args:
+            model: the objective.
+            optimiser: over its parameters.
+            turns: whether a backward pass may reach only some of them.
+        """
+        if turns and self.world > 1:
+            # known only now, and Fabric asks for it when it is made
+            self.fabric.strategy._ddp_kwargs["find_unused_parameters"] = True  # type: ignore[attr-defined]
         wrapped = self.fabric.setup_module(model)
         return wrapped, self.fabric.setup_optimizers(optimiser)
 

@@ -123,7 +123,7 @@ class State:
             if len(self.best) <= i:
                 self.best.append({"error": float("inf"), "nll": float("inf")})
             if (error, loss) < (self.best[i]["error"], self.best[i]["nll"]):
-                weights = self.cohort.students[i].state_dict().items()
+                weights = self.cohort.alone(i).state_dict().items()
                 kept = {key: value.detach().cpu().clone() for key, value in weights}
                 self.best[i] = {"error": error, "nll": loss, "epoch": self.epoch, "weights": kept}
         return scores

@@ -1,0 +1,58 @@
+"""What stands around the objective: the roles that other folders fill."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from limbeck.core.batch import Batch, Clock, Output, Units
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything that changes while training: in every checkpoint, by these two methods."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values; under several processes every process calls it."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state where `state_dict` left it."""
+        ...
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """What answers beside the students and is never trained, saved or switched to training mode with them."""
+
+    def __call__(self, view: Tensor) -> Output:
+        """Return the teacher's output on a view, without gradient."""
+        ...
+
+
+@runtime_checkable
+class RecordedTeacher(Teacher, Protocol):
+    """A teacher whose answers are kept from one use of a view to the next."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all answers are kept, so that the network behind them is never asked."""
+        ...
+
+    def on(self, batch: Batch, number: int, clock: Clock) -> Output:
+        """Return the teacher's output on view `number` of a batch, without gradient."""
+        ...
+
+    def after_epoch(self) -> None:
+        """Make what an epoch has recorded durable; called by every process."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is classified: turns a network's output into units (an image each, a token each)."""
+
+    def units(self, output: Output, batch: Batch) -> Units:
+        """Return logits [U, K] with their labels and ids."""
+        ...

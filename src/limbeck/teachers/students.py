@@ -1,0 +1,66 @@
+"""The networks of a stage that learn together: its model, the copies that its method wants, and its peers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import BeforeValidator
+from torch import nn
+
+from limbeck.core.config import Named, configurable
+from limbeck.core.objective import TargetWriter
+from limbeck.models import ModelSpec, build_model
+from limbeck.teachers.teacher import Model
+from limbeck.train.optimisers import OPTIMISERS, OptimiserChoice
+
+# Between the seeds of two students' first weights: more than anybody counts seeds.
+APART = 1 << 32
+
+
+@configurable
+class Peer:
+    """Another student, trained together with the first.
+
+    Attributes:
+        model: the network.
+        optimiser: with its learning rate, of the same kind as the first student's; None is the first student's.
+    """
+
+    model: Model
+    optimiser: Annotated[OptimiserChoice, Named(OPTIMISERS)] | None = None
+
+
+def _read_peer(value: Any) -> Any:
+    """Take a peer as its network alone."""
+    named = isinstance(value, str) or (isinstance(value, dict) and "name" in value)
+    return {"model": value} if named else value
+
+
+PeerChoice = Annotated[Peer, BeforeValidator(_read_peer)]
+
+
+def specs(model: ModelSpec, peers: tuple[Peer, ...], method: TargetWriter) -> list[ModelSpec]:
+    """Return every network of a stage that is built.
+
+    Raises:
+        ValueError: there are too few for the method, or peers where it makes its own.
+    """
+    copies, wanted, name = method.needs.copies, method.needs.students, type(method).__name__
+    if copies > 1 and peers:
+        raise ValueError(f"{name} makes its own students of one network: leave peers out")
+    found = [model] * copies + [peer.model for peer in peers]
+    if len(found) < wanted:
+        raise ValueError(
+            f"{name} teaches at least {wanted} students together, here is {len(found)}: name the others in peers"
+        )
+    return found
+
+
+def build_students(models: list[ModelSpec], classes: int, channels: int, seed: int) -> list[nn.Module]:
+    """Build the networks, each from a seed of its own; the first one is what it would be alone."""
+    networks = []
+    for i, model in enumerate(models):
+        torch.manual_seed(seed + APART * i)
+        networks.append(build_model(model, classes, channels))
+    return networks
