@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.core import Objective, Peers, Room
+from limbeck.core import Objective, Room
 from limbeck.data.examples import Members
 from limbeck.data.mixing import Mixup
 from limbeck.data.resident import ResidentExamples
@@ -34,8 +34,8 @@ def examples(mix=None, views=(PadCrop(1), Flip()), device="cpu"):
     return ResidentExamples(pixels, members, mean=(0.4,), std=(0.3,), views=views, mix=mix, device=device)
 
 
-def network():
-    torch.manual_seed(3)
+def network(seed=3):
+    torch.manual_seed(seed)
     return build_model(ModelSpec("cnn", {"norm": "none"}), CLASSES, 1)
 
 
@@ -47,19 +47,20 @@ def tiny():
 
 @pytest.fixture
 def train(tmp_path):
-    """Return a function that trains the tiny network by a method and returns its state."""
+    """Return a function that trains tiny networks, one of seed 3 if not told, by a method and returns its state."""
     runs = iter(range(100))
 
-    def one(method, teacher=None, mix=None, folder=None, **training):
+    def one(method, teacher=None, mix=None, folder=None, seeds=(3,), **training):
         place = folder or tmp_path / str(next(runs))
-        objective = Objective(Peers([network()]), method, Classification(), teacher, Room(EXAMPLES, folder=place))
+        cohort = method.cohort([network(seed) for seed in seeds])
+        objective = Objective(cohort, method, Classification(), teacher, Room(EXAMPLES, folder=place))
         settings = {"epochs": 3, "batch_size": 16} | training
         with Display(silent=True) as display:
             return fit(
                 objective,
                 examples(Mixup(1.0) if mix else None),
                 None,
-                optimisers=[SGD(0.1)],
+                optimisers=[SGD(0.1)] * len(cohort.parts),
                 rate=Cosine(),
                 training=Training(**settings),
                 seed=5,

@@ -2,6 +2,7 @@
 
 from limbeck.core.objective import TargetWriter
 from limbeck.targets.cskd import CSKD as CSKD
+from limbeck.targets.dml import DML as DML
 from limbeck.targets.hinton import Hinton as Hinton
 from limbeck.targets.label_smoothing import LabelSmoothing as LabelSmoothing
 from limbeck.targets.labels import CrossEntropy as CrossEntropy
@@ -18,4 +19,5 @@ METHODS: dict[str, type[TargetWriter]] = {
     "tfkd_reg": TfKDReg,
     "cskd": CSKD,
     "pskd": PSKD,
+    "dml": DML,
 }
