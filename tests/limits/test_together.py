@@ -39,9 +39,9 @@ def test_the_order_of_updates_matters(train, weights):
 
 
 def test_of_two_students_sum_and_mean_are_one(train, weights):
-    one, other = (weights(train(DML(1.0, reduction=how), seeds=SEEDS[:2])) for how in ("mean", "sum"))
+    one, other = (weights(train(DML(1.0, peers=how), seeds=SEEDS[:2])) for how in ("mean", "sum"))
     assert torch.equal(one, other)
-    mean, total = (weights(train(DML(w, reduction=how), seeds=SEEDS)) for w, how in ((1.0, "mean"), (0.5, "sum")))
+    mean, total = (weights(train(DML(w, peers=how), seeds=SEEDS)) for w, how in ((1.0, "mean"), (0.5, "sum")))
     torch.testing.assert_close(mean, total, rtol=1e-5, atol=1e-6)
 
 

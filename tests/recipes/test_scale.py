@@ -177,7 +177,7 @@ def folder(place, classes, images):
 @pytest.mark.parametrize(("classes", "images"), [(2, 20), (110, 8), (320, 5)])
 def test_a_folder_of_images_is_counted(tmp_path, scale, classes, images):
     stage = alone(scale, data=folder(tmp_path, classes, images), training={"batch_size": 4})
-    train, validation, _ = stage.data.load("cpu")
+    train, validation, *_ = stage.data.load("cpu")
     kept = min(classes, SCALES[scale].classes)
     assert set(train.labels) == set(validation.labels) == set(range(kept))
     assert len(validation.ids) <= kept * images // 4

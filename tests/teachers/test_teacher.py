@@ -103,9 +103,9 @@ def test_a_file_that_does_not_say_its_network_needs_one(file, tmp_path):
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(LimbeckError, match=r"there is no weights file .*nowhere\.pt"):
         load_teacher(TeacherChoice(weights=str(tmp_path / "nowhere.pt")), DIGITS)
-    with pytest.raises(LimbeckError, match=r"has no student\.safetensors: it is no run, or not a finished one"):
+    with pytest.raises(LimbeckError, match=r"has no results\.json: it is no run, or not a finished one"):
         load_teacher(TeacherChoice(run=str(tmp_path)), DIGITS)
-    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "results.json").write_text(json.dumps({"students": {"student": {}}}))
     with pytest.raises(LimbeckError, match="it was trained without a validation split"):
         load_teacher(TeacherChoice(run=str(tmp_path), which="best"), DIGITS)
 

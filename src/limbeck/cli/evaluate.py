@@ -23,9 +23,12 @@ def evaluate(
     from limbeck.report.page import write_page
     from limbeck.report.text import print_rows
 
-    values = evaluate_run(run, which.value, list(overrides or []), accelerator)
-    figures = {figure.name: figure.show(values[figure.key]) for figure in FIGURES if figure.key in values}
-    print_rows([{"weights": which.value, **figures}], f"Test set, {run}")
+    rows = []
+    for name, values in evaluate_run(run, which.value, list(overrides or []), accelerator).items():
+        figures = {figure.name: figure.show(values[figure.key]) for figure in FIGURES if figure.key in values}
+        whose = {} if name == "student" else {"student": name}
+        rows.append({**whose, "weights": which.value, **figures})
+    print_rows(rows, f"Test set, {run}")
     if not overrides:
         write_page(group(read_runs([run])), which.value, run / "report.html", run.resolve().name)
         print(f"written: {run / 'report.html'}")

@@ -16,15 +16,16 @@ from limbeck.errors import LimbeckError
 from limbeck.metrics import summary
 from limbeck.plain import recipe_of
 from limbeck.recipes.read import overridden, plan
-from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher
+from limbeck.tasks.classification import ENSEMBLE, ensemble
+from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, students_of
 from limbeck.train.loop import predictions
 from limbeck.train.runtime import Runtime
 
 
 def evaluate_run(
     run: Path, which: Literal["last", "best"], overrides: Sequence[str], accelerator: str
-) -> dict[str, float]:
-    """Return the unscaled test figures of a run's student.
+) -> dict[str, dict[str, float]]:
+    """Return the unscaled test figures of a run's students by name, and of several also of their ensemble.
 
     Args:
         run: the run's folder.
@@ -38,9 +39,15 @@ def evaluate_run(
     runtime = Runtime(accelerator, devices=1, nodes=1)
     test = test_examples(run, overrides, runtime.device)
     inputs = Inputs(test.classes, test.shape[0], test.mean, test.std)
-    teacher = load_teacher(TeacherChoice(run=str(run), which=which), inputs).meet(inputs, runtime.device)
-    said = predictions(Peers([_Answering(teacher)]), test, runtime)[0]
-    return summary(said.logits, said.labels)
+    names = students_of(run)
+    choices = [
+        TeacherChoice(run=str(run), which=which, student=i if len(names) > 1 else None) for i in range(len(names))
+    ]
+    networks = [_Answering(load_teacher(choice, inputs).meet(inputs, runtime.device)) for choice in choices]
+    found = dict(zip(names, predictions(Peers(networks), test, runtime), strict=True))
+    if len(found) > 1:
+        found[ENSEMBLE] = ensemble(list(found.values()))
+    return {name: summary(said.logits, said.labels) for name, said in found.items()}
 
 
 def test_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:

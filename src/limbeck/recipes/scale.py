@@ -116,9 +116,9 @@ def shrunk(
     """
     scale = SCALES[name]
     for stage in stages.values():
-        if stage.model.options.get("pretrained"):
+        if pretrained := [model.name for model in _models(stage) if model.options.get("pretrained")]:
             raise LimbeckError(
-                f"{where}: scale {name} cannot shrink the pretrained {stage.model.name!r}: "
+                f"{where}: scale {name} cannot shrink the pretrained {pretrained[0]!r}: "
                 "leave pretrained out, or the scale"
             )
         if stage.teacher is not None and stage.teacher.stage is None:
@@ -126,14 +126,19 @@ def shrunk(
                 f"{where}: scale {name} cannot shrink a teacher that is not a stage of the recipe: "
                 "train it as a stage, or leave the scale out"
             )
-    sizes = sorted({_size(spec) for spec in [*networks, *(stage.model for stage in stages.values())]})
+    trained = [model for stage in stages.values() for model in _models(stage)]
+    sizes = sorted({_size(spec) for spec in [*networks, *trained]})
     if len(sizes) > len(scale.ladder):
         raise LimbeckError(
             f"{where}: scale {name} has {len(scale.ladder)} sizes of network, the recipe {len(sizes)}: "
             "use fewer networks, or leave the scale out"
         )
     rungs = dict(zip(sizes, scale.ladder, strict=False))
-    return {key: _fields(stage, scale, rungs[_size(stage.model)]) for key, stage in stages.items()}
+    return {key: _fields(stage, scale, rungs) for key, stage in stages.items()}
+
+
+def _models(stage: Stage) -> list[ModelSpec]:
+    return [stage.model, *(peer.model for peer in stage.peers)]
 
 
 def _size(spec: ModelSpec) -> int:
@@ -146,14 +151,21 @@ def _counted(name: str, options: tuple[tuple[str, Any], ...]) -> int:
     return parameters(outline(ModelSpec(name, dict(options))))
 
 
-def _fields(stage: Stage, scale: Scale, rung: ModelSpec) -> dict[str, Any]:
+def _lowered(model: ModelSpec, rungs: Mapping[int, ModelSpec]) -> dict[str, Any]:
+    """Return a network's rung, or itself where that is the smaller; both ladders ascend, so their smaller does too."""
+    size = _size(model)
+    smaller = rungs[size] if _size(rungs[size]) < size else model
+    return {"name": smaller.name, **smaller.options}
+
+
+def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[str, Any]:
     tree = fields_of(stage)
     training = tree["training"]
     epochs = min(training["epochs"], scale.epochs)
     share = epochs / training["epochs"]
-    # both ladders ascend, so the smaller of own network and rung does as well
-    if _size(rung) < _size(stage.model):
-        tree["model"] = {"name": rung.name, **rung.options}
+    tree["model"] = _lowered(stage.model, rungs)
+    for peer, plain in zip(stage.peers, tree["peers"], strict=True):
+        plain["model"] = _lowered(peer.model, rungs)
     tree["data"] |= _data(stage.data, scale, held=training.get("stop_accuracy") is not None)
     if _averages_over_classes(tree["method"]) and (whole := _classes(stage.data)):
         tree["method"]["multiplier"] *= (tree["data"]["classes"] or whole) / whole
@@ -177,14 +189,23 @@ def _data(data: Data, scale: Scale, held: bool) -> dict[str, Any]:
     there = _extent(plain["source"], classes)
     wanted = max(scale.validation, there.classes) if scale.always or held or data.validation else 0
     validation = min(wanted, there.examples // 4)
-    examples = min(max(scale.examples, there.classes), data.examples or PLENTY, there.examples - validation)
+    held_out = min(max(scale.validation, there.classes), there.examples // 4) if data.held_out else 0
+    left = there.examples - validation - held_out
+    examples = min(max(scale.examples, there.classes), data.examples or PLENTY, left)
     source, views = plain["source"], plain["views"]
     if source.get("size", 0) > scale.size:
         source = {**source, "size": scale.size}
         views = [view | ({"size": scale.size} if view["name"] == "random_resized_crop" else {}) for view in views]
     if scale.views is not None:
         views = [view for view in views if view["name"] in scale.views]
-    return {"source": source, "classes": classes, "validation": validation, "examples": examples, "views": views}
+    return {
+        "source": source,
+        "classes": classes,
+        "validation": validation,
+        "held_out": held_out,
+        "examples": examples,
+        "views": views,
+    }
 
 
 def _averages_over_classes(method: Mapping[str, Any]) -> bool:

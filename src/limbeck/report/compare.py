@@ -178,6 +178,11 @@ def _described(run: FinishedRun) -> dict[str, Any]:
     silent = {"seed", "data.workers", "training.checkpoint_steps", "training.trace"}
     leaves = flat(run.recipe).items()
     tree = {key: value for key, value in leaves if key not in silent and key.partition(".")[0] != "teacher"}
+    if peers := run.recipe.get("peers"):
+        models = [run.recipe["model"], *(peer["model"] for peer in peers)]
+        number = run.student.removeprefix("student-")
+        own = {"model": models[int(number)]} if number.isdecimal() else {}
+        tree = {key: value for key, value in tree.items() if not key.startswith("model.")} | flat(own)
     if run.environment.get("teacher"):
         tree["teacher"] = run.environment["teacher"]
     return tree | ({} if run.student == "student" else {"student": run.student})

@@ -8,7 +8,7 @@ Equation
 | p_l^T | softmax of peer l's logits at temperature T, without gradient |
 | λ | `weight`, a number or a schedule |
 | T | `temperature`, 1 in the paper |
-| r | `reduction`: 1 / (m - 1) for "mean", 1 for "sum" |
+| r | `peers`: 1 / (m - 1) for "mean", 1 for "sum" |
 | m | the students: the model and its peers |
 
 Fidelity
@@ -41,14 +41,14 @@ class DML(TargetWriter):
     Attributes:
         weight: of what the peers say; the label has 1.
         temperature: softens both sides; the term is multiplied by its square.
-        reduction: over the peers.
+        peers: whether what they say is averaged or added up.
         updates: whether the students step together or one after the other.
         views: whether the students share one random view of each image, or have each their own.
     """
 
     weight: OverTime = 1.0
     temperature: Positive = 1.0
-    reduction: Literal["mean", "sum"] = "mean"
+    peers: Literal["mean", "sum"] = "mean"
     updates: Literal["simultaneous", "alternating"] = "simultaneous"
     views: Literal["shared", "own"] = "shared"
 
@@ -58,7 +58,7 @@ class DML(TargetWriter):
     def write(self, step: Step) -> list[list[Target]]:
         """Return the label and the other students for every student."""
         weight = at(self.weight, step.clock)
-        if self.reduction == "mean":
+        if self.peers == "mean":
             weight /= len(step.students) - 1
         said = [
             weight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import BeforeValidator
 from torch import nn
@@ -13,9 +14,6 @@ from limbeck.core.objective import TargetWriter
 from limbeck.models import ModelSpec, build_model
 from limbeck.teachers.teacher import Model
 from limbeck.train.optimisers import OPTIMISERS, OptimiserChoice
-
-# Between the seeds of two students' first weights: more than anybody counts seeds.
-APART = 1 << 32
 
 
 @configurable
@@ -61,6 +59,7 @@ def build_students(models: list[ModelSpec], classes: int, channels: int, seed: i
     """Build the networks, each from a seed of its own; the first one is what it would be alone."""
     networks = []
     for i, model in enumerate(models):
-        torch.manual_seed(seed + APART * i)
+        # the CPU's generator takes 32 bits
+        torch.manual_seed(int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) if i else seed)
         networks.append(build_model(model, classes, channels))
     return networks

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.batch import Output
-from limbeck.core.config import Count, configurable
+from limbeck.core.config import Count, Index, configurable
 from limbeck.core.objective import Relation
 from limbeck.errors import LimbeckError
 from limbeck.memory.formats import Precision
@@ -64,6 +64,7 @@ class TeacherChoice:
         weights: a safetensors file, or a torch file, which is read without executing anything in it.
         model: the architecture of `weights` (files of our own name it themselves), or a pretrained network.
         which: of a stage or run, the "last" weights or the "best" on its validation split.
+        student: of a stage or run of several students, which one teaches, counted from 0.
         relation: what the teacher must be beside the student, by number of parameters: "larger", "smaller" (the student
             teaches the teacher, Re-KD), the "same" network (its trained copy), or "any".
         cache: a folder where the teacher's logits are recorded when a view is first seen, and replayed whenever it
@@ -77,6 +78,7 @@ class TeacherChoice:
     weights: str | None = None
     model: Model | None = None
     which: Literal["last", "best"] = "last"
+    student: Index | None = None
     relation: Relation = "any"
     cache: str | None = None
     cache_dtype: Precision = "float32"
@@ -89,6 +91,8 @@ class TeacherChoice:
         if given in (["stage"], ["run"]):
             if self.model is not None:
                 raise ValueError(f"a teacher's {given[0]} knows its own model; leave 'model' out")
+        elif self.student is not None:
+            raise ValueError("only a teacher's stage or run has several students; leave 'student' out")
         elif self.which == "best":
             raise ValueError("only a teacher's stage or run has best weights; leave 'which' out")
         if self.model is not None:
@@ -151,6 +155,18 @@ class Teacher:
         return fingerprint(self.net)
 
 
+def students_of(run: Path) -> list[str]:
+    """Return the names of a finished run's students, without their ensemble.
+
+    Raises:
+        LimbeckError: it is no run, or not a finished one.
+    """
+    results = run / "results.json"
+    if not results.exists():
+        raise LimbeckError(f"{run} has no results.json: it is no run, or not a finished one")
+    return [name for name in files.read_json(results)["students"] if name.startswith("student")]
+
+
 def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
     """Return how tables call a teacher, and what it shares with the same teacher trained from another seed."""
     if choice.run is None:
@@ -160,8 +176,9 @@ def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
     recipe = recipe_of(Path(choice.run))
     trained, planned = files.read_json(Path(choice.run) / "results.json")["epochs"], recipe["training"]["epochs"]
     stopped = f" for {trained} of {planned} epochs" if trained < planned else ""
-    label = f"{recipe['model']['name']} by {recipe['method']['name']}{stopped}, {choice.which}"
-    return Origin(label, f"{environment['group']} {choice.which}")
+    which = choice.which if choice.student is None else f"student-{choice.student}, {choice.which}"
+    label = f"{recipe['model']['name']} by {recipe['method']['name']}{stopped}, {which}"
+    return Origin(label, f"{environment['group']} {which}")
 
 
 def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
@@ -171,13 +188,7 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
         LimbeckError: nothing there, a damaged file, code in a pickle, or weights of another architecture.
     """
     if choice.run is not None:
-        file = "student.safetensors" if choice.which == "last" else "student-best.safetensors"
-        path = Path(choice.run) / file
-        if not path.exists():
-            finished = (Path(choice.run) / "results.json").exists()
-            reason = "it was trained without a validation split" if finished else "it is no run, or not a finished one"
-            raise LimbeckError(f"{choice.run} has no {file}: {reason}")
-        return _from_file(path, None, data)
+        return _from_file(_weights_of(Path(choice.run), choice), None, data)
     if choice.weights is not None:
         return _from_file(Path(choice.weights), choice.model, data)
     assert choice.model is not None
@@ -197,6 +208,20 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
     mean, std = (known.mean[:1] * data.channels, known.std[:1] * data.channels) if grey else (known.mean, known.std)
     net = build_model(choice.model, len(data.classes), data.channels)
     return Teacher(net, Inputs(data.classes, data.channels, mean, std), f"teacher {name}")
+
+
+def _weights_of(run: Path, choice: TeacherChoice) -> Path:
+    """Return the weights file of the student of a run that teaches."""
+    student = "student" if choice.student is None else f"student-{choice.student}"
+    names = students_of(run)
+    if student not in names and len(names) == 1:
+        raise LimbeckError(f"{run} has one student only: leave teacher.student out")
+    if student not in names:
+        raise LimbeckError(f"{run} has {len(names)} students: choose one by teacher.student, 0 to {len(names) - 1}")
+    path = run / (f"{student}.safetensors" if choice.which == "last" else f"{student}-best.safetensors")
+    if not path.exists():
+        raise LimbeckError(f"{run} has no {path.name}: it was trained without a validation split")
+    return path
 
 
 def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:

@@ -161,9 +161,14 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
     if len(last) > 1 and ENSEMBLE not in found:
         together = ensemble(last)
         found[ENSEMBLE] = {"last": _figures(together, ensemble(held_out) if held_out else None)}
+        arrays = together._asdict()
+        if best:
+            best_together = ensemble(best)
+            found[ENSEMBLE]["best"] = _figures(best_together, ensemble(best_held_out))
+            arrays |= {"best_logits": best_together.logits}
         parameters[ENSEMBLE] = _size(cohort)
         if runtime.first:
-            _write_predictions(folder, ENSEMBLE, together._asdict())
+            _write_predictions(folder, ENSEMBLE, arrays)
     results = {"students": found, "epochs": state.epoch, "seconds_of_last_session": round(seconds, 1)}
     results["parameters"] = parameters
     if runtime.first:
