@@ -24,7 +24,7 @@ from torch import nn
 
 from limbeck.core import Objective, Peers
 from limbeck.core.objective import TargetWriter
-from limbeck.data.examples import Members
+from limbeck.data.examples import Examples, Members
 from limbeck.data.resident import ResidentExamples
 from limbeck.data.views import Flip, PadCrop
 from limbeck.models import ModelSpec, build_model
@@ -163,10 +163,16 @@ def whole(
     """Return a session of the training loop itself."""
     net = network(runtime, compiled, channels_last)
     objective = Objective(Peers([net]), method, Classification(), taught, steps * BATCH)
+    return session_of(objective, examples(steps * BATCH, runtime.device), BATCH, runtime, channels_last, folder)
+
+
+def session_of(
+    objective: Objective, train: Examples, batch: int, runtime: Runtime, channels_last: bool, folder: Path
+) -> Session:
+    """Return what the training loop works with."""
     model, stepper = runtime.setup(objective, build([SGD(0.1)], objective.cohort.parts))
-    training = Training(epochs=EPOCHS, batch_size=BATCH, channels_last=channels_last)
+    training = Training(epochs=EPOCHS, batch_size=batch, channels_last=channels_last)
     state = State(objective, stepper, runtime, None)
-    train = examples(steps * BATCH, runtime.device)
     return Session(model, stepper, state, Checkpoints(folder, print), train, None, Cosine(), training, 0, runtime)
 
 
@@ -175,6 +181,7 @@ def rounds_of(session: Session) -> Callable[[], None]:
 
     def one() -> None:
         train_epoch(session)
+        session.state.objective.after_epoch()
         session.state.epoch, session.state.batch, session.state.sums = session.state.epoch + 1, 0, Sums()
 
     return one

@@ -48,7 +48,10 @@ class Slot(NamedTuple):
     def scatter(self, ids: Int[Tensor, " batch"], parts: tuple[Tensor, ...]) -> None:
         """Put the rows of a batch in their places."""
         for column, rows in zip(self.parts, parts, strict=True):
-            column.index_copy_(0, ids, rows)
+            if column.device.type == "cpu":  # row by row, where index_copy_ goes entry by entry
+                column.numpy()[ids.numpy()] = rows.numpy()
+            else:
+                column.index_copy_(0, ids, rows)
         self.there.index_fill_(0, ids, True)
 
     def copy_(self, other: Slot) -> None:
