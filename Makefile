@@ -28,6 +28,8 @@ docs: $(SET_UP)
 benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/memory.py step
+	$(BIN)/python benchmarks/memory.py replay
 
 clean:
 	rm -rf .venv build dist *.egg-info
