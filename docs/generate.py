@@ -12,14 +12,18 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import NamedTuple, get_args, get_type_hints
 
 from fields import HEAD, classes_table, either, field_rows, fields_table, paragraphs, prose, table, words, yaml
 
 from limbeck.core.config import fields_of
 from limbeck.core.objective import TargetWriter
 from limbeck.core.schedules import SCHEDULES
+from limbeck.core.shard import Shuffle
 from limbeck.data.load import MIXES, SOURCES, VIEWS, Data
+from limbeck.data.order import steps_of
+from limbeck.memory import Dense, TopK
+from limbeck.memory.sizes import PLACES, Layout, in_words, traffic
 from limbeck.metrics import FIGURES
 from limbeck.models import ModelSpec, parameters
 from limbeck.models.table import MODELS
@@ -64,6 +68,7 @@ def pages() -> dict[Path, str]:
         "sources": sources,
         "views": lambda: classes_table({**VIEWS, **MIXES}),
         "figures": figures_table,
+        "traffic": traffic_table,
     }
     written = {DOCS / "methods" / f"{name}.md": method_page(name) for name in METHODS}
     for path in sorted(DOCS.glob("*.md")):
@@ -194,6 +199,23 @@ def figures_table() -> str:
     """Return the figures as they are named in results and in print."""
     rows = [[f"`{f.key}`", f.name, f"{f.scale:g}", "lower" if f.lower_is_better else "higher"] for f in FIGURES]
     return table(["key in results.json (unscaled)", "printed as", "printed ×", "better"], rows)
+
+
+def traffic_table() -> str:
+    """Return what past predictions send, for ImageNet-1k on one machine and on four."""
+    examples, classes, batch, processes = 1_281_167, 1000, 256, 8
+    rows = []
+    for nodes in (1, 4):
+        steps = steps_of(examples, batch * processes * nodes)
+        for kind in (Dense("float16"), TopK(16, "float16")):
+            for shuffle in get_args(Shuffle):
+                for home in PLACES[1:]:
+                    found = traffic(Layout(examples, classes, 1, kind), home, shuffle, processes=processes, nodes=nodes)
+                    sizes = (found.epoch / steps, found.epoch, found.checkpoint)
+                    place = "`disk`" if home == "disk" else "`device`, `ram`"
+                    sent = [in_words(size) if size else "–" for size in sizes]
+                    rows.append([f"{processes} × {nodes}", str(kind), f"`{shuffle}`", place, *sent])
+    return table(["processes × machines", "format", "shuffle", "bank", "a step", "an epoch", "a checkpoint"], rows)
 
 
 def models_table() -> str:

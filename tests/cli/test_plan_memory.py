@@ -24,6 +24,16 @@ def test_a_row_for_every_home_and_format(done, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_processes_send(done):
+    sizes = ["--examples", 1_281_167, "--classes", 1000]
+    assert "sent" not in done("plan-memory", *sizes).out.lower()
+    ran = done("plan-memory", *sizes, "--processes", 8, "--nodes", 4, "--students", 2)
+    rows = {tuple(line.split()[:2]): line.split()[-6:] for line in ran.out.splitlines() if " float16 " in line}
+    # 31 of 32 processes, 7 of the 8 on a machine that has a quarter of the examples; 3 of 4 machines
+    assert rows["ram", "float16"] == ["4.97", "GB", "1.12", "GB", "0", "bytes"]
+    assert rows["disk", "float16"] == ["3.85", "GB", "0", "bytes", "0", "bytes"]
+
+
 def test_without_arguments_the_known_sizes(done):
     ran = done("plan-memory")
     assert "ImageNet-1k: 1,281,167 examples × 1,000 classes" in ran.out

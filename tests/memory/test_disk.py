@@ -48,8 +48,9 @@ def saved(make):
 
 def test_a_checkpoint_holds_no_rows(saved):
     assert set(saved) == {"epoch", "examples", "classes", "window", "format", "disk", "begun"}
-    assert set(saved["disk"]) == {1}
-    assert len(saved["disk"][1]) == 16
+    assert set(saved["disk"]) == {0}
+    assert set(saved["disk"][0]) == {1}
+    assert len(saved["disk"][0][1]) == 16
 
 
 def test_the_files_are_what_they_are_said_to_be(saved, place):

@@ -8,7 +8,7 @@ import torch
 from limbeck.core import LimbeckError, Room
 from limbeck.memory import Dense, PredictionBank, TopK, homes
 from limbeck.memory.homes import Slot, check_fits, free_bytes
-from limbeck.memory.sizes import Layout, costs, in_words
+from limbeck.memory.sizes import Layout, costs, in_words, traffic
 from limbeck.memory.speed import DiskSpeed, RowSpeed, epoch_seconds
 
 CPU = torch.device("cpu")
@@ -24,6 +24,24 @@ def test_the_sizes_of_imagenet():
     assert by_name["device", "float32"][2:] == (whole, 4 * whole)
     assert by_name["ram", "float16"][2:] == (3 * 3 * 100 * 101, 4 * 3 * 3 * 100 * 101)
     assert by_name["disk", "the top 10 in float16"][2:] == (0, 3 * 3 * 100 * 41)
+
+
+def test_what_processes_send():
+    layout = Layout(1000, 50, 2, TopK(10, "float16"))
+    row = 10 * (2 + 2) + 4
+    found = {
+        (place, shuffle): traffic(layout, place, shuffle, processes=4, nodes=2)
+        for place in ("ram", "disk")
+        for shuffle in ("global", "node", "process")
+    }
+    assert found["ram", "global"] == (1000 * 7 // 8 * row, 0)
+    assert found["ram", "node"] == (500 * 3 // 4 * row, 2 * 500 * row)
+    assert found["ram", "process"] == (0, 2 * 125 * row)
+    assert found["disk", "global"] == (1000 // 2 * row, 0)
+    assert found["disk", "node"] == found["disk", "process"] == (0, 0)
+    for place in ("device", "ram", "disk"):
+        for shuffle in ("global", "node", "process"):
+            assert traffic(layout, place, shuffle)[0] == 0
 
 
 @pytest.mark.parametrize("format", [Dense(), Dense("float16"), TopK(3), TopK(3, "float16")], ids=str)

@@ -199,6 +199,7 @@ def test_answers_in_another_precision_are_refused(recorded, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        (("training.shuffle=node", "data.mix=mixup"), "teacher.cache replays answers to pairs: set training.shuffle"),
         (("data.cycle=null",), "set data.view_seed and data.cycle"),
         (("data.view_seed=null",), "set data.view_seed and data.cycle"),
         (("stages.student.teacher.cache=null", "stages.student.teacher.cache_dtype=float16"), "set cache too"),

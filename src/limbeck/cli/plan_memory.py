@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -20,9 +21,11 @@ def plan_memory(
     students: Annotated[int, typer.Option(min=1, help="networks that learn together")] = 1,
     window: Annotated[int, typer.Option(min=1, help="past epochs that are averaged")] = 1,
     processes: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="machines like this one")] = 1,
     folder: Annotated[Path, typer.Option(help="a folder on the disk that the run would be on")] = Path(),
 ) -> None:
     """Show what past predictions take, in bytes and time; without --examples and --classes, for three known sizes."""
+    from limbeck.core.shard import Shuffle
     from limbeck.errors import LimbeckError
 
     if (examples is None) != (classes is None):
@@ -32,9 +35,15 @@ def plan_memory(
         sizes = {"": (examples, classes)}
 
     from limbeck.memory.homes import USABLE, free_bytes
-    from limbeck.memory.sizes import costs, in_words
+    from limbeck.memory.sizes import Cost, costs, in_words, traffic
     from limbeck.memory.speed import device_of, disk_speed, epoch_seconds, row_speed
     from limbeck.report.text import print_rows
+
+    def sent(cost: Cost) -> dict[str, str]:
+        if processes * nodes == 1:
+            return {}
+        bytes_of = partial(traffic, cost.layout, cost.place, processes=processes, nodes=nodes)
+        return {f"sent under {kind}": in_words(students * bytes_of(kind).epoch) for kind in get_args(Shuffle)}
 
     disk = disk_speed(folder)
     free = {place: free_bytes(place, device_of(place), folder) for place in ("device", "ram", "disk")}
@@ -52,11 +61,14 @@ def plan_memory(
                     "per process": in_words(cost.per_process) if cost.per_process else "shared",
                     "fits here": "?" if room is None else "yes" if cost.total <= USABLE * room else "no",
                     "time an epoch": _duration(seconds),
+                    **sent(cost),
                 }
             )
         print_rows(rows, f"{name + ': ' if name else ''}{count:,} examples × {width:,} classes, window {window}")
     told = ", ".join(f"{place} {'?' if room is None else in_words(room)}" for place, room in free.items())
     print(f"free here: {told}; the disk writes {in_words(disk.write)} and reads {in_words(disk.read)} a second")
+    if processes * nodes > 1:
+        print("Sent is by a process in an epoch (from the disk by each machine's first), by training.shuffle.")
     print("Times are estimates from a short calibration on this machine, of reading and writing alone.")
 
 

@@ -23,5 +23,6 @@ from limbeck.core.schedules import Constant as Constant
 from limbeck.core.schedules import Linear as Linear
 from limbeck.core.schedules import RampUp as RampUp
 from limbeck.core.schedules import Until as Until
+from limbeck.core.shard import Shard as Shard
 from limbeck.core.taps import Tapped as Tapped
 from limbeck.errors import LimbeckError as LimbeckError

@@ -16,6 +16,7 @@ from limbeck.core.batch import Batch, Clock, Units
 from limbeck.core.cohort import Cohort, Peers
 from limbeck.core.imitation import Target, imitation
 from limbeck.core.roles import RecordedTeacher, Task, Teacher
+from limbeck.core.shard import Shard
 from limbeck.errors import LimbeckError
 
 
@@ -91,6 +92,8 @@ class Room(NamedTuple):
         nodes: how many there are.
         local_rank: which of its machine's processes this one is; 0 writes what they share.
         local_world: how many processes its machine has.
+        shard: the examples that stay here in every epoch; None where they move between all processes.
+        steps: of an epoch, where it is known.
     """
 
     examples: int
@@ -102,6 +105,8 @@ class Room(NamedTuple):
     nodes: int = 1
     local_rank: int = 0
     local_world: int = 1
+    shard: Shard | None = None
+    steps: int | None = None
 
 
 class TargetWriter(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -86,6 +86,7 @@ class Examples(Protocol):
         world: int = 1,
         parts: int = 1,
         start: int = 0,
+        shards: Sequence[int] = (),
     ) -> Iterator[Round]:
         """Iterate over the steps of an epoch, in random order, as random views.
 
@@ -99,6 +100,8 @@ class Examples(Protocol):
             world: how many processes there are.
             parts: micro-batches in a step.
             start: steps to skip; they aren't computed.
+            shards: for each process, the number of the shard that its examples come from in every epoch (and the
+                partners that are mixed into them); empty where all come from all.
 
         Raises:
             LimbeckError: the data can't be cut so.

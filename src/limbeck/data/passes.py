@@ -83,9 +83,11 @@ class Pass:
         mine = torch.from_numpy(route.positions)
         shown = [Role(mine, 0)]
         if mixer is not None:
-            plan = mixer.plan(seed, epoch, ids, *size)
-            shown.append(Role(plan.partners[mine], 0))
-            self._mix = MixPlan(*(column[mine].to(device) for column in plan))
+            # a partner is of the same shard: what is remembered of it is here, too
+            near = torch.from_numpy(route.shard)
+            plan, places = mixer.plan(seed, epoch, ids[near], *size), torch.searchsorted(near, mine)
+            shown.append(Role(near[plan.partners[places]], 0))
+            self._mix = MixPlan(*(column[places].to(device) for column in plan))
         if siblings:
             drawn = same_class(seed, epoch, ids, labels)
             # other views than those of the examples themselves: a sibling may be in the same batch

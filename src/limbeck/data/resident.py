@@ -80,6 +80,7 @@ class ResidentExamples:
         world: int = 1,
         parts: int = 1,
         start: int = 0,
+        shards: Sequence[int] = (),
     ) -> Iterator[Round]:
         """Iterate over the steps of an epoch, as `Examples.epoch` says."""
         route = itinerary(
@@ -91,6 +92,7 @@ class ResidentExamples:
             world=world,
             parts=parts,
             start=start,
+            shards=shards,
         )
         view_seed, view_epoch = self._recurrence.of(seed, epoch)
         run = Pass(

@@ -150,6 +150,7 @@ class StreamedExamples:
         world: int = 1,
         parts: int = 1,
         start: int = 0,
+        shards: Sequence[int] = (),
     ) -> Iterator[Round]:
         """Iterate over the steps of an epoch, as `Examples.epoch` says."""
         route = itinerary(
@@ -161,6 +162,7 @@ class StreamedExamples:
             world=world,
             parts=parts,
             start=start,
+            shards=shards,
         )
         view_seed, view_epoch = self._recurrence.of(seed, epoch)
         run = Pass(

@@ -15,7 +15,7 @@ from limbeck.core.cohort import Cohort
 from limbeck.core.objective import Room, Step
 from limbeck.memory.bank import PredictionBank
 from limbeck.memory.formats import Format
-from limbeck.memory.sizes import Layout, Place
+from limbeck.memory.sizes import Layout, Place, in_words, traffic
 
 
 @runtime_checkable
@@ -101,7 +101,7 @@ class Predictions:
         where = {"device": "on the device", "ram": "in RAM", "disk": f"in {room.folder}/bank"}[self.home]
         each = f", for each of {room.students} students" if room.students > 1 else ""
         alone = ", on every process" if room.local_world * room.nodes > 1 and self.home != "disk" else ""
-        return f"past predictions {where}: {layout}{each}{alone}"
+        return f"past predictions {where}: {layout}{each}{alone}{self._sending(layout)}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows of each student."""
@@ -111,6 +111,20 @@ class Predictions:
         """Take up the rows of each student."""
         for bank, rows in zip(self.banks, state["banks"], strict=True):
             bank.load_state_dict(rows)
+
+    def _sending(self, layout: Layout) -> str:
+        """Say what processes send to each other."""
+        room = self.room
+        if room.local_world * room.nodes == 1:
+            return ""
+        shuffle = "global" if room.shard is None else room.shard.within
+        epoch, checkpoint = traffic(layout, self.home, shuffle, processes=room.local_world, nodes=room.nodes)
+        sent = "; nothing of them is sent"
+        if epoch:
+            who = "the first of each node" if self.home == "disk" else "each"
+            sent = f"; {who} sends {in_words(room.students * epoch)}"
+            sent += " an epoch" + (f" ({in_words(room.students * epoch / room.steps)} a step)" if room.steps else "")
+        return sent + (f", and {in_words(room.students * checkpoint)} for a checkpoint" if checkpoint else "")
 
 
 def one_hot(labels: Tensor, like: Tensor) -> Tensor:

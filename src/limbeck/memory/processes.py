@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from limbeck.errors import LimbeckError
 from limbeck.memory.homes import Slot
+from limbeck.memory.sizes import ID_BYTES
 
 # Rows that travel in one collective: bounds what it needs besides the bank.
 CHUNK = 1 << 16
@@ -56,31 +57,86 @@ def everywhere(holds: bool) -> bool:
     return all(found)
 
 
-def group_of(leads: bool) -> Any:
-    """Return the group of the processes that lead their node. A collective of all."""
-    leading: list[Any] = [None] * world()
-    distributed.all_gather_object(leading, leads)
-    return distributed.new_group([number for number, wanted in enumerate(leading) if wanted])
+def group_of(number: int) -> Any:
+    """Return the group of the processes that give the same number. A collective of all."""
+    given: list[Any] = [None] * world()
+    distributed.all_gather_object(given, number)
+    groups = {
+        each: distributed.new_group([member for member, its in enumerate(given) if its == each])
+        for each in sorted(set(given))
+    }
+    return groups[number]
 
 
-def share(mine: Slot, into: Slot, group: Any = None) -> None:
+def by_node(node: int, facts: Any) -> dict[int, Any]:
+    """Return what the processes say of their nodes, those that say nothing left out. A collective."""
+    told: list[Any] = [(node, facts)]
+    if world() > 1:
+        told = [None] * world()
+        distributed.all_gather_object(told, (node, facts))
+    return {number: said for number, said in told if said is not None}
+
+
+def share(mine: Slot, into: Slot | None, group: Any = None, *, first_only: bool = False) -> None:
     """Put the rows of all processes of a group into `into`, which may be `mine`. A collective.
 
-    Each sends, in all: its rows' bytes once over (those of 16-bit integers twice), and 5 bytes an example. A row that
-    several processes have is that of the first.
+    Rows, with their ids, travel as they are encoded, in one collective for so many that all of them are `CHUNK`. See
+    `sizes.traffic` for the bytes. A row that several processes have is that of the first.
+
+    Args:
+        mine: what this process has.
+        into: where everyone's go; None where this process only sends.
+        group: of processes; None for all.
+        first_only: the first process of all gets them, and nobody else.
     """
+    members = distributed.get_world_size(group)
+    if members == 1 and mine is into:
+        return
     device = torch.device("cuda") if distributed.get_backend(group) == "nccl" else torch.device("cpu")
-    me = distributed.get_rank()
-    nobody = distributed.get_world_size()
-    for start in range(0, len(mine.there), CHUNK):
-        piece = slice(start, start + CHUNK)
-        owner = torch.where(mine.there[piece], me, nobody).to(device, torch.int32)
-        distributed.all_reduce(owner, distributed.ReduceOp.MIN, group)
-        sent = (owner == me).to(mine.there.device)[:, None]
-        for ours, all_of_them in zip(mine.parts, into.parts, strict=True):
-            rows = torch.where(sent, ours[piece], 0)
-            # no backend adds 16-bit integers
-            rows = rows.to(device, torch.int32 if rows.dtype == torch.int16 else rows.dtype)
-            distributed.all_reduce(rows, group=group)
-            all_of_them[piece] = rows.to(all_of_them.device, all_of_them.dtype)
-        into.there[piece] = (owner < nobody).to(into.there.device)
+    ids = mine.there.nonzero()[:, 0]
+    lengths = _everyones(torch.tensor([len(ids)], device=device), group)
+    counts = [int(length) for length in torch.cat(lengths).tolist()]
+    step = max(1, CHUNK // members)
+    for start in range(0, max(counts), step):
+        piece = ids[start : start + step]
+        parcel = _packed(piece, mine).to(device)
+        missing = min(step, max(counts) - start) - len(piece)
+        parcel = torch.cat([parcel, parcel.new_zeros(missing, parcel.shape[1])])
+        received = _everyones(parcel, group, first_only=first_only)
+        if into is None:
+            continue
+        # the first one's last: it stays
+        for rows, count in zip(reversed(received), reversed(counts), strict=True):
+            into.scatter(*_unpacked(rows[: max(0, min(step, count - start))], into))
+
+
+def _everyones(tensor: Tensor, group: Any, *, first_only: bool = False) -> list[Tensor]:
+    """Return the tensors of a group's processes, all of one shape; with `first_only` on the first process alone."""
+    members = range(distributed.get_world_size(group))
+    if first_only and distributed.get_rank() != 0:
+        distributed.gather(tensor, dst=0, group=group)
+        return []
+    received = [torch.empty_like(tensor) for _ in members]
+    if first_only:
+        distributed.gather(tensor, received, dst=0, group=group)
+    else:
+        distributed.all_gather(received, tensor, group)
+    return received
+
+
+def _packed(ids: Tensor, slot: Slot) -> Tensor:
+    """Return rows with their ids as bytes: no backend knows 16-bit integers."""
+    columns = [ids.to(torch.int32)[:, None], *slot.gather(ids).parts]
+    return torch.cat([column.contiguous().view(torch.uint8) for column in columns], 1)
+
+
+def _unpacked(rows: Tensor, like: Slot) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return ids and rows again, beside a slot's."""
+    here = rows.to(like.there.device)
+    widths = [ID_BYTES, *(part.shape[1] * part.element_size() for part in like.parts)]
+    dtypes = [torch.int32, *(part.dtype for part in like.parts)]
+    ids, *parts = (
+        column.clone(memory_format=torch.contiguous_format).view(dtype)
+        for column, dtype in zip(torch.split(here, widths, 1), dtypes, strict=True)
+    )
+    return ids[:, 0].long(), tuple(parts)

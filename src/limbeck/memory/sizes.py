@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from limbeck.core.shard import Shuffle
 from limbeck.memory.formats import Dense, Format, TopK
 
 Place = Literal["device", "ram", "disk"]
 PLACES: tuple[Place, ...] = ("device", "ram", "disk")
+# Of an example's id, which travels with its row.
+ID_BYTES = 4
 # Entries of the compressed format that is offered as an alternative.
 OFFERED_TOP_K = 10
 
@@ -80,6 +83,41 @@ def costs(examples: int, classes: int, *, students: int = 1, window: int = 1, pr
                 Cost(place, layout, 0, size) if place == "disk" else Cost(place, layout, size, size * processes)
             )
     return found
+
+
+class Traffic(NamedTuple):
+    """What a process sends to others of one student's rows: on the disk its node's first process, in memory each.
+
+    Attributes:
+        epoch: bytes at the end of an epoch.
+        checkpoint: bytes to the first process for a checkpoint between two epochs.
+    """
+
+    epoch: int
+    checkpoint: int
+
+
+def traffic(layout: Layout, place: Place, shuffle: Shuffle, *, processes: int = 1, nodes: int = 1) -> Traffic:
+    """Return the bytes that a process sends where every example is seen once an epoch.
+
+    A gathering of the rows of m processes takes each process's to the m - 1 others: n (m - 1) / m rows that each sends,
+    whether that is done once an epoch or once a step. In a checkpoint within an epoch, what has been recorded of it is
+    gathered as well.
+
+    Args:
+        layout: of the bank.
+        place: its home.
+        shuffle: how far examples move between epochs.
+        processes: on each node.
+        nodes: machines.
+    """
+    row = layout.format.row_bytes(layout.classes) + ID_BYTES
+    apart = {"global": 1, "node": nodes, "process": nodes * processes}[shuffle]
+    speaking = nodes if place == "disk" else nodes * processes
+    gathering = max(1, speaking // apart)
+    rows = layout.examples / apart
+    sends = round(rows * (gathering - 1) / gathering * row)
+    return Traffic(sends, 0 if place == "disk" or apart == 1 else round(layout.window * rows * row))
 
 
 def in_words(size: int | float) -> str:

@@ -14,7 +14,7 @@ from limbeck.core.objective import Room
 from limbeck.errors import LimbeckError
 from limbeck.memory.disk import Disk
 from limbeck.memory.homes import Landing, Slot, check_fits, check_ids
-from limbeck.memory.processes import CHUNK, agreed, group_of, rank, share, world
+from limbeck.memory.processes import CHUNK, agreed, by_node, group_of, rank, share, world
 from limbeck.memory.sizes import Layout, Place
 
 HOST = torch.device("cpu")
@@ -35,7 +35,7 @@ class Store:
         self._slots: list[Slot] = []
         self._epochs: list[int | None] = [None] * layout.slots
         self._disk: Disk | None = None
-        self._leaders: Any = None
+        self._group: Any = None
         self._landing: Landing | None = None
         self._landing_in = 0
         self._checked = False
@@ -96,12 +96,11 @@ class Store:
             self._slots[self._landing_in].scatter(ids, parts)
 
     def close(self, epoch: int) -> None:
-        """Complete an epoch: all processes have the rows of all, and those of examples that it has not seen stay."""
+        """Complete an epoch: all who may see an example have its row, and rows of examples that were not seen stay."""
         self.land()
         present, disk = self._slots[self._slot_of(epoch)], self._disk
         if disk is None:
-            if world() > 1:
-                share(present, present)
+            self._exchange(present)
             self._carry_over(epoch)
             return
 
@@ -110,29 +109,26 @@ class Store:
             disk.close(epoch)
 
         agreed(None)  # all have written what they had
-        if self._leaders is not None and self._leads:
-            share(present, present, self._leaders)
+        self._exchange(present)
         agreed(complete if self._leads else None)
 
     def state(self, epoch: int) -> dict[str, Any]:
         """Return the rows before an epoch, and of it what all processes have recorded; a collective.
 
-        On the disk, rows stay where they are: only what they must be is returned.
+        On the disk, rows stay where they are: only what they must be is returned. Where examples stay on their process
+        or node, so do their rows: they are gathered on the first process, and nothing is returned on the others.
         """
         self.land()
         past = [other for other in range(max(0, epoch - self.layout.window), epoch) if self.has(other)]
-        disk = self._disk
+        disk, begun = self._disk, self.has(epoch)
         if disk is not None:
             agreed(None)  # all have written what they had
             agreed(disk.flush if self._leads else None)
-            return {"disk": disk.facts(past) if self._leads else {}, "begun": self.has(epoch)}
-        slots = {other: self._slots[self._slot_of(other)] for other in past}
-        if self.has(epoch):
-            slots[epoch] = self._slots[self._slot_of(epoch)]
-            if world() > 1:
-                everyones = Slot.empty(self.layout, HOST)
-                share(slots[epoch], everyones)
-                slots[epoch] = everyones
+            return {"disk": by_node(self.room.node, disk.facts(past) if self._leads else None), "begun": begun}
+        slots = {other: self._slots[self._slot_of(other)] for other in (*past, *([epoch] if begun else []))}
+        if world() > 1:
+            for other in slots if self.room.shard is not None else [epoch] if begun else []:
+                slots[other] = self._gathered(slots[other], whole=other == epoch)
         return {"slots": {other: (*slot.parts, slot.there) for other, slot in slots.items()}}
 
     def restore(self, state: Mapping[str, Any], epoch: int) -> None:
@@ -142,10 +138,11 @@ class Store:
             LimbeckError: files are missing, damaged, another run's, or held by another process.
         """
         if "disk" in state:
-            self._adopt(state["disk"], epoch if state["begun"] else None)
+            self._adopt(state["disk"].get(self.room.node, {}), epoch if state["begun"] else None)
             return
-        # of a begun epoch, the first process holds what all had recorded
-        kept = {other: rows for other, rows in state["slots"].items() if other != epoch or rank() == 0}
+        # of a begun epoch, one process holds what had been recorded by all that share their rows
+        begins = rank() == 0 if self.room.shard is None else self._begins
+        kept = {other: rows for other, rows in state["slots"].items() if other != epoch or begins}
         if self.home == "disk":
             self.allocate(HOST)
         else:
@@ -154,7 +151,7 @@ class Store:
             self.begin(other)
             if other in kept and (self._disk is None or self._leads):
                 *parts, there = kept[other]
-                self._slots[self._slot_of(other)].copy_(Slot(tuple(parts), there))
+                self._slots[self._slot_of(other)].copy_(Slot(tuple(parts), self._own(there)))
             if self._disk is not None and other != epoch:
                 agreed(partial(self._disk.close, other) if self._leads else None)
 
@@ -166,15 +163,43 @@ class Store:
         for epoch in (*digests, *([] if begun is None else [begun])):
             self._epochs[self._slot_of(epoch)] = epoch
         if self.home != "disk":
-            self._disk = self._leaders = None
-            self._slots = [slot.map(Tensor.clone) for slot in self._slots]
-            if begun is not None and not self._leads:
+            self._disk = None
+            copies = [slot.map(Tensor.clone) for slot in self._slots]
+            self._slots = [slot._replace(there=self._own(slot.there)) for slot in copies]
+            if begun is not None and not self._begins:
                 self._slots[self._slot_of(begun)].there.zero_()
+
+    def _exchange(self, rows: Slot) -> None:
+        """Give each other the rows of examples that may be seen elsewhere in the next epoch; a collective."""
+        shard, shared = self.room.shard, self.home == "disk"
+        if world() == 1 or (shared and self.room.nodes == 1):
+            return
+        if shard is not None and (shared or shard.within == "process"):
+            return
+        if self._group is None and (shared or shard is not None):
+            # one of each node speaks for all on its disk; in memory, those of a node may stay among themselves
+            self._group = group_of(int(self._leads) if shared else self.room.node)
+        if self._leads or not shared:
+            share(rows, rows, self._group)
+
+    def _own(self, there: Tensor) -> Tensor:
+        """Keep of the rows that are there those that no other process will write; on the disk all."""
+        if self.room.shard is None or self.home == "disk":
+            return there
+        mine = torch.zeros_like(there)
+        mine[self.room.shard.ids] = True
+        return there & mine
 
     @property
     def _leads(self) -> bool:
         """Whether this process writes its node's header."""
         return self.room.local_rank == 0
+
+    @property
+    def _begins(self) -> bool:
+        """Whether this process goes on with what its node had recorded of a begun epoch."""
+        shard = self.room.shard
+        return self._leads or (shard is not None and shard.within == "process")
 
     @property
     def _counted(self) -> int:
@@ -202,8 +227,6 @@ class Store:
     def _map(self, disk: Disk) -> None:
         disk.map()
         self._disk, self._slots = disk, disk.slots
-        if self.room.nodes > 1:
-            self._leaders = group_of(self._leads)
 
     def _carry_over(self, epoch: int) -> None:
         """Keep the last epoch's rows of examples that this one has not seen."""
@@ -214,3 +237,21 @@ class Store:
         for start in range(0, len(missing), CHUNK):
             ids = missing[start : start + CHUNK]
             present.scatter(ids, before.gather(ids).parts)
+
+    def _gathered(self, rows: Slot, *, whole: bool) -> Slot:
+        """Return everyone's rows; where they stay apart, on the first process alone. A collective.
+
+        Args:
+            rows: what this process has.
+            whole: whether the processes of a node have different ones.
+        """
+        shard = self.room.shard
+        waits = shard is None or rank() == 0
+        everyones = Slot.empty(self.layout if waits else self.layout._replace(examples=0), HOST)
+        if shard is None:
+            share(rows, everyones)
+            return everyones
+        if shard.within == "node" and not whole and not self._leads:
+            rows = rows._replace(there=torch.zeros_like(rows.there))
+        share(rows, everyones if rank() == 0 else None, first_only=True)
+        return everyones

@@ -73,6 +73,11 @@ class Stage:
             raise ValueError(
                 "teacher.cache replays answers to views that come again: set data.view_seed and data.cycle"
             )
+        if cached and self.data.mix is not None and self.training.shuffle != "global":
+            raise ValueError(
+                f"training.shuffle {self.training.shuffle} mixes other pairs on another number of processes, and "
+                "teacher.cache replays answers to pairs: set training.shuffle to global, or data.mix to null"
+            )
         if self.training.trace and self.data.mix is not None:
             raise ValueError(
                 "training.trace sorts images by the probability of their class, and mixed ones have two: "

@@ -15,7 +15,9 @@ from limbeck.core.batch import Clock, Units
 from limbeck.core.cohort import Cohort
 from limbeck.core.config import Count, Flag, Fraction, Positive, configurable
 from limbeck.core.objective import Objective
+from limbeck.core.shard import Shuffle
 from limbeck.data.examples import Examples
+from limbeck.data.order import shard_sizes
 from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.tasks.classification import Predictions, predict
 from limbeck.train.checkpoint import Checkpoints
@@ -37,6 +39,9 @@ class Training:
         stop_epoch: end after so many epochs, in the middle of the schedules that `epochs` sets (a poor teacher).
         stop_accuracy: end at the first epoch whose accuracy on the validation split reaches this share.
         batch_size: examples per optimiser step, over all processes; batches of an epoch differ by at most one example.
+        shuffle: how far examples move between epochs: "global", over all processes; "node", over those of a machine;
+            "process", not at all. Where they stay, so do past predictions, and nobody sends them to another. Each batch
+            takes its due of every machine or process; partners of mixed images are of the same one.
         accumulate: micro-batches per step on each process; the step is the same as without.
         clip: largest gradient norm, per student.
         ema: decay per step of the averaged weights, which are then the ones that are evaluated and exported.
@@ -52,6 +57,7 @@ class Training:
     stop_epoch: Count | None = None
     stop_accuracy: Fraction | None = None
     batch_size: Count = 128
+    shuffle: Shuffle = "global"
     accumulate: Count = 1
     clip: Positive | None = None
     ema: Fraction | None = None
@@ -130,7 +136,8 @@ def fit(
     runtime.begin()
     model, stepper = runtime.setup(objective, build(optimisers, cohort.parts), turns=len(objective.turns) > 1)
     trace = Trace(train.id_space, train.count) if training.trace else None
-    state = State(objective, stepper, runtime, training.ema, trace)
+    sizes = shard_sizes(train.count, runtime.shards(training.shuffle))
+    state = State(objective, stepper, runtime, training.ema, trace, sizes)
     checkpoints = Checkpoints(folder / "checkpoints", display.say)
     if (saved := checkpoints.load()) is not None:
         state.load_state_dict(saved)
@@ -192,6 +199,7 @@ def train_epoch(session: Session) -> None:
         world=runtime.world,
         parts=training.accumulate,
         start=state.batch,
+        shards=runtime.shards(training.shuffle),
     ):
         clock = Clock(state.epoch, training.epochs, state.step, steps * training.epochs)
         share = rate_at(session.rate, state.step, steps, training.epochs)

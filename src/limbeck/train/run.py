@@ -19,6 +19,8 @@ from limbeck import files
 from limbeck.core.cohort import Peers
 from limbeck.core.objective import Objective, Room
 from limbeck.core.roles import RecordedTeacher
+from limbeck.core.shard import Shard
+from limbeck.data.order import shard_of
 from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
@@ -83,7 +85,11 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
 
 def _room(job: Job, folder: Path, runtime: Runtime) -> Room:
     """Say where this process may keep what its method remembers."""
-    train = job.splits.train
+    train, shuffle = job.splits.train, job.training.shuffle
+    shard = None
+    if shuffle != "global":
+        stay = shard_of(train.count, runtime.shards(shuffle), runtime.rank)
+        shard = Shard(shuffle, torch.from_numpy(train.ids[stay]))
     nodes = runtime.gather(runtime.fabric.node_rank)
     node, local_rank = runtime.fabric.node_rank, runtime.fabric.local_rank
     return Room(
@@ -95,6 +101,8 @@ def _room(job: Job, folder: Path, runtime: Runtime) -> Room:
         nodes=len(set(nodes)),
         local_rank=local_rank,
         local_world=nodes.count(node),
+        shard=shard,
+        steps=train.steps(job.training.batch_size),
     )
 
 
@@ -106,7 +114,13 @@ def _check(job: Job, runtime: Runtime) -> None:
     """
     train, training = job.splits.train, job.training
     train.epoch(
-        0, batch_size=training.batch_size, seed=0, rank=runtime.rank, world=runtime.world, parts=training.accumulate
+        0,
+        batch_size=training.batch_size,
+        seed=0,
+        rank=runtime.rank,
+        world=runtime.world,
+        parts=training.accumulate,
+        shards=runtime.shards(training.shuffle),
     )
     classes = len(train.classes)
     job.writer.check(classes)

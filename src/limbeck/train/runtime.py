@@ -16,6 +16,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
+from limbeck.core.shard import Shuffle
 from limbeck.errors import LimbeckError
 
 # of malloc.h
@@ -140,6 +141,12 @@ class Runtime:
         values: list[Any] = [None] * self.world
         distributed.all_gather_object(values, value)
         return values
+
+    def shards(self, shuffle: Shuffle) -> tuple[int, ...]:
+        """Return for each process the shard of its examples; nothing where they come from all. A collective."""
+        if shuffle == "node":
+            return tuple(self.gather(self.fabric.node_rank))
+        return tuple(range(self.world)) if shuffle == "process" else ()
 
     def barrier(self) -> None:
         """Wait for all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 
 from limbeck.core.cohort import Cohort
 from limbeck.core.objective import Objective
-from limbeck.errors import NonFiniteLossError
+from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.metrics import accuracy, nll
 from limbeck.tasks.classification import Predictions
 from limbeck.train.record import Sums
@@ -44,7 +45,16 @@ class Averaged:
 
 
 class State:
-    """Everything that moves while training, with the place where training stands."""
+    """Everything that moves while training, with the place where training stands.
+
+    Args:
+        objective: what is trained.
+        optimiser: by what.
+        runtime: devices and processes.
+        ema: decay of the averaged weights, or None.
+        trace: what is logged of each example, or None.
+        shards: sizes of the shards in which examples stay.
+    """
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class State:
         runtime: Runtime,
         ema: float | None,
         trace: Trace | None = None,
+        shards: Sequence[int] = (),
     ) -> None:
         self.objective, self.optimiser, self.runtime = objective, optimiser, runtime
         self.averaged = None if ema is None else Averaged(objective.cohort, ema)
@@ -60,6 +71,7 @@ class State:
         self.reached = False
         self.sums = Sums()
         self.trace = trace
+        self.shards = list(shards)
         self.best: list[dict[str, Any]] = []
 
     @property
@@ -97,10 +109,21 @@ class State:
             "sums": self.sums.state_dict(self.runtime),
             "trace": {} if self.trace is None else self.trace.state_dict(self.runtime),
             "best": self.best,
+            "shards": self.shards,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where `state_dict` stood."""
+        """Stand where `state_dict` stood.
+
+        Raises:
+            LimbeckError: examples would have to move to other processes than they are to stay on.
+        """
+        before, now = state["shards"], self.shards
+        if before != now and max(len(before), len(now)) > 1:
+            raise LimbeckError(
+                f"this run's examples stay in {len(before)} shard(s), and with the processes and nodes here there "
+                f"would be {len(now)}: go on with as many as before, or start in a new folder"
+            )
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.reached = state["reached"]
         self.objective.load_state_dict(state["objective"])
