@@ -17,7 +17,7 @@ LAYERS = [
     {"plain", "files"},
     {"core"},
     {"metrics", "memory", "models", "data", "analysis"},
-    {"targets", "tasks"},
+    {"targets", "matching", "tasks"},
     {"testing", "train"},
     {"teachers"},
     {"recipes"},

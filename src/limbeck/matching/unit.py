@@ -1,0 +1,38 @@
+"""What the papers here share: rows of unit length and their difference, never in less than float32."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from limbeck.errors import LimbeckError
+
+
+def raised(features: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return half-precision features in float32, in which their squares and sums fit; others stay what they are."""
+    return features.float() if features.dtype in {torch.float16, torch.bfloat16} else features
+
+
+def unit_rows(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch size"]:
+    """Return one row of L2 norm 1 per example.
+
+    A row of norm below 1e-12 is divided by that instead, as `torch.nn.functional.normalize` does: a row of zeros stays
+    zero, with no NaN in the gradient.
+    """
+    return functional.normalize(raised(features).flatten(1), dim=1)
+
+
+def difference(student: Float[Tensor, "*student"], teacher: Float[Tensor, "*teacher"]) -> Float[Tensor, "*student"]:
+    """Return student - teacher.
+
+    Raises:
+        LimbeckError: two shapes, which torch might broadcast to a number that means nothing.
+    """
+    if student.shape != teacher.shape:
+        raise LimbeckError(
+            f"the student's features have shape {list(student.shape)}, the teacher's {list(teacher.shape)}: "
+            "match layers of one size, or put a connector between them"
+        )
+    return raised(student) - raised(teacher)
