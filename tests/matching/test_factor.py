@@ -1,4 +1,4 @@
-"""FT's factors, distances and modules."""
+"""FT's factors and their distances."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import LimbeckError
-from limbeck.matching import Paraphraser, Translator, collapsed_factor, factor_distance, reconstruction_loss
+from limbeck.matching import collapsed_factor, factor_distance
 from limbeck.matching.factor import factor
 
 
@@ -89,41 +89,3 @@ def test_half_precision_is_summed_in_float32(drawn):
 def test_sizes_that_differ_are_refused(drawn):
     with pytest.raises(LimbeckError, match=r"\[2, 48\], the teacher's \[2, 32\]: match layers of one size"):
         factor_distance(factor(drawn(2, 3, 4, 4)), factor(drawn(2, 2, 4, 4)))
-
-
-def kinds(module):
-    return [type(layer).__name__ for layer in module]
-
-
-def test_the_paraphraser_and_the_translator_are_the_authors(drawn):
-    paraphraser, translator = Paraphraser(64), Translator(16, 32)
-    assert kinds(paraphraser.encoder) == ["Conv2d", "LeakyReLU"] * 3
-    assert kinds(paraphraser.decoder) == ["ConvTranspose2d", "LeakyReLU"] * 3
-    features = drawn(2, 64, 8, 8).float()
-    assert paraphraser.encoder(features).shape == (2, 32, 8, 8)
-    assert paraphraser(features).shape == features.shape
-    assert translator(drawn(2, 16, 8, 8).float()).shape == (2, 32, 8, 8)
-    # weights and biases of 64 -> 64 -> 32 -> 32 and 32 -> 32 -> 64 -> 64
-    encoder = 9 * (64 * 64 + 64 * 32 + 32 * 32) + 64 + 32 + 32
-    decoder = 9 * (32 * 32 + 32 * 64 + 64 * 64) + 32 + 64 + 64
-    assert sum(p.numel() for p in paraphraser.parameters()) == encoder + decoder
-    slopes = {layer.negative_slope for layer in paraphraser.modules() if isinstance(layer, nn.LeakyReLU)}
-    assert slopes == {0.1}
-
-
-def test_the_benchmarks_translator_has_batch_norm():
-    assert kinds(Translator(16, 32, batch_norm=True).encoder) == ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3
-    assert Translator(16, 32, batch_norm=True).encoder[0].bias is not None
-
-
-def test_a_rate_that_leaves_nothing_is_refused():
-    with pytest.raises(LimbeckError, match=r"a rate of 0\.01 leaves no factor of 64 channels"):
-        Paraphraser(64, 0.01)
-
-
-def test_reconstruction_errors(drawn):
-    rebuilt, features = drawn(2, 2, 2, 2), drawn(2, 2, 2, 2, seed=1)
-    pairs = list(zip(rebuilt.flatten().tolist(), features.flatten().tolist(), strict=True))
-    assert float(reconstruction_loss(rebuilt, features)) == pytest.approx(sum(abs(a - b) for a, b in pairs) / 16)
-    squared = sum((a - b) ** 2 for a, b in pairs) / 16
-    assert float(reconstruction_loss(rebuilt, features, power=2)) == pytest.approx(squared)

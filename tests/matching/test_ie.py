@@ -1,15 +1,12 @@
-"""Inheritance and exploration: the split, the two terms and their bounds, the coders."""
+"""Inheritance and exploration: the split, the two terms and their bounds."""
 
 import math
 
 import pytest
 import torch
-from torch import nn
 
 from limbeck.errors import LimbeckError
 from limbeck.matching import (
-    AutoEncoder,
-    Coder,
     attention_distance,
     attention_map,
     explore,
@@ -19,7 +16,6 @@ from limbeck.matching import (
     natural_split,
     partial_l2,
     random_split,
-    reconstruction_loss,
 )
 from limbeck.matching.factor import factor
 
@@ -147,45 +143,3 @@ def test_exploring_by_partial_l2_is_bounded_where_the_plain_sum_is_not(drawn, sl
         assert float(partial_l2(student, teacher)) > scale**2
     for student in (0 * teacher, teacher, -teacher):
         assert slope(lambda x: explore_overhaul(x, teacher), student).isfinite().all()
-
-
-def test_the_coders_are_the_authors(drawn):
-    auto_encoder, half = AutoEncoder(64, 32), Coder(32, 32)
-    kinds = [type(layer).__name__ for layer in auto_encoder.encoder]
-    assert kinds == ["LeakyReLU", *["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3]
-
-    def count(module):
-        return sum(p.numel() for p in module.parameters())
-
-    assert count(auto_encoder) == 129_600
-    assert count(auto_encoder.encoder) == 64_768
-    assert count(half) == 27_840
-    features = drawn(2, 64, 8, 8).float()
-    before = features.clone()
-    assert auto_encoder.encoder(features).shape == (2, 32, 8, 8)
-    assert auto_encoder(features).shape == features.shape
-    assert half(features[:, natural_split(64).explore]).shape == (2, 32, 8, 8)
-    assert torch.equal(features, before)
-
-
-def test_the_coders_start_as_the_authors():
-    torch.manual_seed(0)
-    convs = [module for module in Coder(64, 32).modules() if isinstance(module, nn.Conv2d)]
-    for conv in convs:
-        assert float(conv.weight.detach().std()) == pytest.approx(math.sqrt(2 / (9 * conv.out_channels)), rel=0.03)
-        assert conv.bias is None
-
-
-def test_an_auto_encoder_learns_to_rebuild(drawn):
-    torch.manual_seed(0)
-    features = drawn(16, 8, 4, 4).float().relu()
-    auto_encoder = AutoEncoder(8, 4)
-    optimiser = torch.optim.SGD(auto_encoder.parameters(), 0.1, momentum=0.9, nesterov=True)
-    losses = []
-    for _ in range(60):
-        optimiser.zero_grad()
-        loss = reconstruction_loss(auto_encoder(features), features)
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.6 * losses[0]

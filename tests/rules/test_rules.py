@@ -77,6 +77,14 @@ def test_a_method_is_one_short_file_with_a_card(path):
     assert len(code_lines(path)) <= 80
 
 
+@pytest.mark.parametrize("name", ["attention", "factor", "fitnet", "ie", "overhaul"])
+def test_a_matchers_paper_has_a_card(name):
+    card = ast.get_docstring(ast.parse((PACKAGE / "matching" / f"{name}.py").read_text()))
+    for heading in ("Equation", "Fidelity", "Limits"):
+        assert f"\n{heading}\n" in card, f"{name}.py has no section {heading}"
+    assert "| symbol | here |" in card
+
+
 def code_lines(path):
     """Return the lines that are neither blank, nor comment, nor docstring."""
     text = path.read_text()

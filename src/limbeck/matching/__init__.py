@@ -2,15 +2,15 @@
 
 from limbeck.matching.attention import attention_distance as attention_distance
 from limbeck.matching.attention import attention_map as attention_map
-from limbeck.matching.factor import Paraphraser as Paraphraser
-from limbeck.matching.factor import Translator as Translator
+from limbeck.matching.coders import AutoEncoder as AutoEncoder
+from limbeck.matching.coders import Coder as Coder
+from limbeck.matching.coders import Paraphraser as Paraphraser
+from limbeck.matching.coders import Translator as Translator
+from limbeck.matching.coders import reconstruction_loss as reconstruction_loss
 from limbeck.matching.factor import collapsed_factor as collapsed_factor
 from limbeck.matching.factor import factor_distance as factor_distance
-from limbeck.matching.factor import reconstruction_loss as reconstruction_loss
 from limbeck.matching.fitnet import Regressor as Regressor
 from limbeck.matching.fitnet import hint_distance as hint_distance
-from limbeck.matching.ie import AutoEncoder as AutoEncoder
-from limbeck.matching.ie import Coder as Coder
 from limbeck.matching.ie import Split as Split
 from limbeck.matching.ie import explore as explore
 from limbeck.matching.ie import explore_overhaul as explore_overhaul

@@ -6,8 +6,8 @@ Equation
 
 | symbol | here |
 |---|---|
-| P | the encoder of a `Paraphraser`, trained first to rebuild F_T and then frozen |
-| Tr | `Translator`, trained with the student |
+| P | the encoder of a `Paraphraser` (`limbeck.matching.coders`), trained first to rebuild F_T and then frozen |
+| Tr | `Translator`, likewise, trained with the student |
 | u | `factor`, [B, C·H·W]; the benchmark's is `collapsed_factor`, [B, H·W] |
 | D | `factor_distance` |
 | β | the matcher's weight: 500 in the authors' code |
@@ -28,15 +28,13 @@ Limits
 
 from __future__ import annotations
 
-import itertools
 import math
-from typing import Literal, TypeAlias, final
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from limbeck.errors import LimbeckError
 from limbeck.matching.attention import attention_map
 from limbeck.matching.unit import difference, unit_rows
 
@@ -85,70 +83,3 @@ def factor_distance(
 def cosines(student: Float[Tensor, "batch size"], teacher: Float[Tensor, "batch size"]) -> Float[Tensor, " batch"]:
     """Return the cosine of each two rows of unit length."""
     return (student * teacher).sum(1)
-
-
-def reconstruction_loss(
-    rebuilt: Float[Tensor, "batch channels height width"],
-    features: Float[Tensor, "batch channels height width"],
-    power: Literal[1, 2] = 1,
-) -> Float[Tensor, ""]:
-    """Return the mean error of a reconstruction, absolute (FT's and IE-KD's code) or squared (RepDistiller)."""
-    gap = difference(rebuilt, features)
-    return gap.abs().mean() if power == 1 else gap.square().mean()
-
-
-@final
-class Paraphraser(nn.Module):
-    """Rebuilds [B, C, H, W] from the factors [B, rate · C, H, W] that its `encoder` puts out.
-
-    Attributes:
-        encoder: three 3x3 convolutions; the second one has fewer channels.
-        decoder: three 3x3 transposed convolutions back.
-
-    Raises:
-        LimbeckError: a rate that leaves no channel.
-    """
-
-    def __init__(self, channels: int, rate: float = 0.5, batch_norm: bool = False) -> None:
-        super().__init__()
-        factors = int(channels * rate)
-        if factors < 1:
-            raise LimbeckError(f"a rate of {rate} leaves no factor of {channels} channels: take a larger rate")
-        self.encoder = layers(nn.Conv2d, (channels, channels, factors, factors), batch_norm)
-        self.decoder = layers(nn.ConvTranspose2d, (factors, factors, channels, channels), batch_norm)
-
-    def forward(
-        self, features: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Return the reconstruction."""
-        rebuilt: Tensor = self.decoder(self.encoder(features))
-        return rebuilt
-
-
-@final
-class Translator(nn.Module):
-    """Turns a student's features [B, C, H, W] into as many factors as the teacher's: [B, factors, H, W]."""
-
-    def __init__(self, channels: int, factors: int, batch_norm: bool = False) -> None:
-        super().__init__()
-        self.encoder = layers(nn.Conv2d, (channels, channels, factors, factors), batch_norm)
-
-    def forward(
-        self, features: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch factors height width"]:
-        """Return the factors, not yet of unit length."""
-        factors: Tensor = self.encoder(features)
-        return factors
-
-
-def layers(
-    kind: type[nn.Conv2d | nn.ConvTranspose2d], widths: tuple[int, ...], batch_norm: bool, bias: bool = True
-) -> nn.Sequential:
-    """Return 3x3 convolutions that keep the size, each with LeakyReLU(0.1) after it and maybe batch norm between."""
-    found = nn.Sequential()
-    for inside, outside in itertools.pairwise(widths):
-        found.append(kind(inside, outside, 3, padding=1, bias=bias))
-        if batch_norm:
-            found.append(nn.BatchNorm2d(outside))
-        found.append(nn.LeakyReLU(0.1))
-    return found

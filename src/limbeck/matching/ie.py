@@ -7,8 +7,8 @@ Equation
 | symbol | here |
 |---|---|
 | inh, exp | a `Split` of the student's channels, natural or random |
-| F_T | the encoder of an `AutoEncoder`, trained first to rebuild the teacher's features and then frozen |
-| F_inh, F_exp | a `Coder` each, trained with the student |
+| F_T | the encoder of an `AutoEncoder` (`limbeck.matching.coders`), trained first to rebuild the teacher's features and then frozen |
+| F_inh, F_exp | a `Coder` each, likewise, trained with the student |
 | D | `limbeck.matching.factor.factor_distance`: l1, l2 or cosine |
 | L_inh, L_exp | `inherit`, `explore` |
 | λ | the matcher's weights: 1 in the released code, which changes next to nothing; 50 is said to be the best |
@@ -31,14 +31,14 @@ Limits
 
 from __future__ import annotations
 
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.errors import LimbeckError
-from limbeck.matching.factor import Distance, Form, cosines, factor, factor_distance, layers
+from limbeck.matching.factor import Distance, Form, cosines, factor, factor_distance
 from limbeck.matching.overhaul import partial_l2
 
 
@@ -127,42 +127,3 @@ def explore_overhaul(
         teacher: features before ReLU, after `margin_relu`.
     """
     return -partial_l2(factor(student), factor(teacher)) / len(student)
-
-
-@final
-class Coder(nn.Sequential):
-    """Compact features [B, out, H, W] of features [B, in, H, W].
-
-    LeakyReLU(0.1), then three 3x3 convolutions without bias (in, out and out channels), each with batch norm and
-    LeakyReLU(0.1); weights start from N(0, 2 / (9 · out)).
-    """
-
-    def __init__(self, channels: int, compact: int) -> None:
-        super().__init__(
-            nn.LeakyReLU(0.1), *layers(nn.Conv2d, (channels, channels, compact, compact), True, bias=False)
-        )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-
-@final
-class AutoEncoder(nn.Module):
-    """Rebuilds the teacher's features [B, C, H, W] from compact ones [B, compact, H, W].
-
-    Attributes:
-        encoder: makes the compact features, which are what the student's parts are compared with.
-        decoder: the way back, of the same form.
-    """
-
-    def __init__(self, channels: int, compact: int) -> None:
-        super().__init__()
-        self.encoder = Coder(channels, compact)
-        self.decoder = Coder(compact, channels)
-
-    def forward(
-        self, features: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Return the reconstruction; compare it by `limbeck.matching.factor.reconstruction_loss`."""
-        rebuilt: Tensor = self.decoder(self.encoder(features))
-        return rebuilt
