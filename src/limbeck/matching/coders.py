@@ -76,7 +76,7 @@ class Coder(nn.Sequential):
     """Compact features [B, out, H, W] of features [B, in, H, W].
 
     LeakyReLU(0.1), then three 3x3 convolutions without bias (in, out and out channels), each with batch norm and
-    LeakyReLU(0.1); weights start from N(0, 2 / (9 · out)).
+    LeakyReLU(0.1). The weights of one with k outputs start with the standard deviation (2 / 9k)^½.
     """
 
     def __init__(self, channels: int, compact: int) -> None:

@@ -7,7 +7,7 @@ Equation
 | symbol | here |
 |---|---|
 | inh, exp | a `Split` of the student's channels, natural or random |
-| F_T | the encoder of an `AutoEncoder` (`limbeck.matching.coders`), trained first to rebuild the teacher's features and then frozen |
+| F_T | by the encoder of an `AutoEncoder` (`limbeck.matching.coders`), trained to rebuild the teacher's, then frozen |
 | F_inh, F_exp | a `Coder` each, likewise, trained with the student |
 | D | `limbeck.matching.factor.factor_distance`: l1, l2 or cosine |
 | L_inh, L_exp | `inherit`, `explore` |
