@@ -37,7 +37,7 @@ def test_nothing_left_out_counts_the_rank(rank):
     assert active_subspace_dimension(gradients, epsilon=1e-9) == rank
 
 
-@pytest.mark.parametrize(("epsilon", "dimension"), [(0.05, 19), (0.049, 20), (0.5, 10), (0.0, 20)])
+@pytest.mark.parametrize(("epsilon", "dimension"), [(0.05, 19), (0.049, 20), (0.5, 10), (0.7, 6), (0.0, 20)])
 def test_equal_directions_are_counted_to_the_edge(epsilon, dimension):
     assert active_subspace_dimension(torch.eye(20, dtype=torch.float64), epsilon) == dimension
     for seed in range(20):
