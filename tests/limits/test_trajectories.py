@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from limbeck.core import Constant, Output, Until
-from limbeck.targets import CSKD, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
+from limbeck.targets import CSKD, KDCL, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
 
 
 def teacher(view):
@@ -23,6 +23,7 @@ def teacher(view):
         TfKDReg(0.0),
         TfKDReg(0.0, reading="code"),
         CSKD(0.0),
+        KDCL("linear"),
         PSKD(0.0),
         PSKD(0.0, bank="ram"),
         PSKD(0.0, bank="disk"),

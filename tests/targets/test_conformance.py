@@ -3,7 +3,7 @@
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.targets import CSKD, METHODS, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
+from limbeck.targets import CSKD, KDCL, METHODS, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
 from limbeck.testing import TargetWriterSuite
 
 
@@ -72,6 +72,11 @@ class TestPSKDByTheModel(TargetWriterSuite):
         return PSKD(0.8, memory="model")
 
 
+class TestKDCL(TargetWriterSuite):
+    def make(self):
+        return KDCL()
+
+
 def test_every_method_is_tested_here():
     tested = {type(suite().make()) for suite in TargetWriterSuite.__subclasses__()}
     assert tested == set(METHODS.values())
@@ -108,9 +113,24 @@ def test_a_top_k_that_keeps_all_is_refused_before_the_first_step():
         PSKD(top_k=10).check(10)
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"per": "batch"}, "per means nothing to the minlogit ensemble: leave it out"),
+        ({"ensemble": "general", "per": "batch"}, "per means nothing to the general ensemble"),
+        ({"ensemble": "linear", "weights": "closed-form"}, "weights means nothing to the linear ensemble"),
+        ({"ensemble": "mean"}, "'naive', 'linear', 'minlogit' or 'general'"),
+        ({"weight": -1.0}, "weight"),
+    ],
+)
+def test_settings_of_kdcl_that_mean_nothing_are_refused(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        KDCL(**fields)
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), "4"])
 def test_temperatures_are_positive(value):
-    for make in (Hinton, TfKDSelf, TfKDReg, CSKD):
+    for make in (Hinton, TfKDSelf, TfKDReg, CSKD, KDCL):
         with pytest.raises(ValueError, match="temperature"):
             make(temperature=value)
 

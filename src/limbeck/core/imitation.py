@@ -2,7 +2,7 @@
 
 H is cross-entropy and linear in q at equal temperature, so all targets at one temperature are mixed first and cost
 one log-softmax. KL differs from H by the entropy of q, which has no gradient: H is summed, KL is logged, so that a
-logged 0 means perfect imitation.
+logged 0 means perfect imitation. Of a q that carries gradient the entropy is subtracted: then KL is summed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Losses(NamedTuple):
     """What imitating cost, summed over the units; the training loop owns the denominator.
 
     Attributes:
-        total: Σ_units Σ_k w_k T_k² H(q_k, p_T), carrying the gradient.
+        total: Σ_units Σ_k w_k T_k² H(q_k, p_T), carrying the gradient; KL in place of H for a q_k that carries one.
         parts: for each target by name, Σ_units KL(q_k ‖ p_T), unweighted and without gradient.
     """
 
@@ -96,7 +96,15 @@ def _weighted(log_p: Tensor, hard: Tensor | None, targets: Sequence[Target], squ
     ]
     if soft:
         terms.append((sum(soft[1:], start=soft[0]) * log_p).sum())
-    return terms
+    moving = [
+        (t.probabilities, t.weight) for t in targets if t.probabilities is not None and t.probabilities.requires_grad
+    ]
+    return terms + [(-square * weight) * _entropy(q.to(log_p.dtype).expand_as(log_p)) for q, weight in moving if weight]
+
+
+def _entropy(q: Tensor) -> Tensor:
+    """Return Σ_units H(q), whose gradient is finite where q is 0."""
+    return -(q * q.clamp_min(torch.finfo(q.dtype).tiny).log()).sum()
 
 
 def label_cross_entropy(units: Units, log_p: Float[Tensor, "units classes"]) -> Float[Tensor, ""]:

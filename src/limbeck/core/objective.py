@@ -142,6 +142,10 @@ class TargetWriter(ABC):
     def examine(self, answers: Sequence[Units]) -> None:
         """Learn what each student says of the held-out examples after an epoch, all of them on every process."""
 
+    def figures(self) -> Mapping[str, float]:
+        """Return what an epoch's line of the log says of the writer itself, by name; after `after_epoch`."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what `after` and `after_epoch` have gathered."""
         return {}

@@ -100,7 +100,7 @@ def _within_one(schedule: Schedule) -> Schedule:
     return schedule
 
 
-OverTime = NonNegative | Annotated[Schedule, Named(SCHEDULES)]
+WeightOverTime = NonNegative | Annotated[Schedule, Named(SCHEDULES)]
 FractionOverTime = Fraction | Annotated[Schedule, Named(SCHEDULES), AfterValidator(_within_one)]
 
 

@@ -4,6 +4,7 @@ from limbeck.core.objective import TargetWriter
 from limbeck.targets.cskd import CSKD as CSKD
 from limbeck.targets.dml import DML as DML
 from limbeck.targets.hinton import Hinton as Hinton
+from limbeck.targets.kdcl import KDCL as KDCL
 from limbeck.targets.label_smoothing import LabelSmoothing as LabelSmoothing
 from limbeck.targets.labels import CrossEntropy as CrossEntropy
 from limbeck.targets.pskd import PSKD as PSKD
@@ -20,4 +21,5 @@ METHODS: dict[str, type[TargetWriter]] = {
     "cskd": CSKD,
     "pskd": PSKD,
     "dml": DML,
+    "kdcl": KDCL,
 }

@@ -31,7 +31,7 @@ from typing import Literal
 from limbeck.core.config import Positive, configurable
 from limbeck.core.imitation import Target
 from limbeck.core.objective import Needs, Step, TargetWriter
-from limbeck.core.schedules import OverTime, at
+from limbeck.core.schedules import WeightOverTime, at
 
 
 @configurable
@@ -46,7 +46,7 @@ class DML(TargetWriter):
         views: whether the students share one random view of each image, or have each their own.
     """
 
-    weight: OverTime = 1.0
+    weight: WeightOverTime = 1.0
     temperature: Positive = 1.0
     peers: Literal["mean", "sum"] = "mean"
     updates: Literal["simultaneous", "alternating"] = "simultaneous"

@@ -154,6 +154,7 @@ def fit(
             close_epoch(session)
             state.epoch, state.batch = state.epoch + 1, 0
             values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
+            values |= objective.writer.figures()
             state.sums = Sums()
             if state.trace is not None:
                 values |= state.trace.means(runtime)
