@@ -7,6 +7,7 @@ from limbeck.targets.hinton import Hinton as Hinton
 from limbeck.targets.kdcl import KDCL as KDCL
 from limbeck.targets.label_smoothing import LabelSmoothing as LabelSmoothing
 from limbeck.targets.labels import CrossEntropy as CrossEntropy
+from limbeck.targets.one import ONE as ONE
 from limbeck.targets.pskd import PSKD as PSKD
 from limbeck.targets.tfkd_reg import TfKDReg as TfKDReg
 from limbeck.targets.tfkd_reg import virtual_teacher as virtual_teacher
@@ -22,4 +23,5 @@ METHODS: dict[str, type[TargetWriter]] = {
     "pskd": PSKD,
     "dml": DML,
     "kdcl": KDCL,
+    "one": ONE,
 }
