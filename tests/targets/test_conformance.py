@@ -3,7 +3,7 @@
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.targets import CSKD, KDCL, METHODS, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
+from limbeck.targets import CSKD, DML, KDCL, METHODS, ONE, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
 from limbeck.testing import TargetWriterSuite
 
 
@@ -75,6 +75,16 @@ class TestPSKDByTheModel(TargetWriterSuite):
 class TestKDCL(TargetWriterSuite):
     def make(self):
         return KDCL()
+
+
+class TestONE(TargetWriterSuite):
+    def make(self):
+        return ONE(split="3", weight=0.5)
+
+
+class TestDML(TargetWriterSuite):
+    def make(self):
+        return DML(0.7, 2.0)
 
 
 def test_every_method_is_tested_here():

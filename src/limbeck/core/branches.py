@@ -8,6 +8,7 @@ weights, which say what the first network's have just said.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,13 +38,16 @@ class Branches(Cohort):
         split: the dotted path of the first layer of which each branch has its own.
 
     Raises:
-        LimbeckError: there is no such layer, no weights lie before or after it, or the networks cannot be split there.
+        LimbeckError: there is no such layer, no weights lie before or after it, the networks cannot be split there, or
+            two branches are the same.
     """
 
     def __init__(self, networks: Sequence[nn.Module], split: str) -> None:
         super().__init__()
         if len(networks) < 2:
             raise LimbeckError(f"branches are two networks or more, here is {len(networks)}")
+        if len({tuple((name, weight.shape) for name, weight in one.state_dict().items()) for one in networks}) > 1:
+            raise LimbeckError("branches are networks of one architecture, and these have different weights")
         first = networks[0]
         stem = find_stem(first, split)
         self._memory = _Memory()
@@ -90,7 +94,8 @@ class Branches(Cohort):
         finally:
             self._memory.clear()
         logits = torch.stack([output.logits for output in outputs], 1)
-        return [*outputs, Output((shares[:, :, None] * logits).sum(1))]
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        return [*outputs, Output((shares.to(wide)[:, :, None] * logits.to(wide)).sum(1))]
 
     def alone(self, index: int) -> nn.Module:
         """Return a branch as a network of the original architecture, or the ensemble; the weights are those in here."""
@@ -110,17 +115,22 @@ class Branches(Cohort):
         return network
 
     def _check(self, split: str, probe: Tensor) -> None:
-        """Refuse networks that compute anything before the split by weights that are no stem's."""
+        """Refuse branches that are the same, and networks with weights before the split that are not the stem's."""
+        names = dict(self.students[1].named_parameters()).keys()
+        own = [[network.get_parameter(name) for name in names] for network in self.students]
+        for i, j in itertools.combinations(range(len(own)), 2):
+            if all(map(torch.equal, own[i], own[j])):
+                same = f"branches {i} and {j} have the same weights"
+                raise LimbeckError(f"{same}, and nothing to teach each other: make each network anew")
         try:
             with at_rest(self), torch.enable_grad():
                 first, second, *_ = self((probe,))
         except UNREADABLE as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise LimbeckError(f"the network cannot be split at {split!r} ({reason}): split elsewhere") from error
-        passed_by = _used(self.students[0], first.logits) & self.students[1].state_dict().keys()
-        for name in sorted(passed_by - _used(self.students[1], second.logits)):
+        if passed_by := _used(self.students[0], first.logits) & names - _used(self.students[1], second.logits):
             raise LimbeckError(
-                f"the weights {name!r} are used before {split!r} and belong to a layer that ends after it: "
+                f"the weights {min(passed_by)!r} are used before {split!r} and belong to a layer that ends after it: "
                 "split elsewhere"
             )
 
@@ -193,8 +203,10 @@ class _Echo(nn.Module):
         """Return what the first network's module returned in the same call."""
         call = self.memory.heard.get(self.path, 0)
         self.memory.heard[self.path] = call + 1
-        said = self.memory.said[self.path][call]
-        return said.clone() if self.clones else said
+        said = self.memory.said.get(self.path, [])
+        if call >= len(said):
+            raise LimbeckError(f"layer {self.path!r} ran in a branch and not in the stem: split elsewhere")
+        return said[call].clone() if self.clones else said[call]
 
 
 def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:

@@ -102,7 +102,6 @@ def _within_one(schedule: Schedule) -> Schedule:
 
 WeightOverTime = NonNegative | Annotated[Schedule, Named(SCHEDULES)]
 FractionOverTime = Fraction | Annotated[Schedule, Named(SCHEDULES), AfterValidator(_within_one)]
-NonNegativeOverTime = NonNegative | Annotated[Schedule, Named(SCHEDULES)]
 
 
 def at(weight: float | Schedule, clock: Clock) -> float:

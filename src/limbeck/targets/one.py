@@ -38,7 +38,7 @@ from limbeck.core.branches import Branches
 from limbeck.core.config import Count, Positive, configurable
 from limbeck.core.imitation import Target
 from limbeck.core.objective import Needs, Step, TargetWriter
-from limbeck.core.schedules import NonNegativeOverTime, RampUp, at
+from limbeck.core.schedules import WeightOverTime, RampUp, at
 
 
 @configurable
@@ -55,7 +55,7 @@ class ONE(TargetWriter):
     branches: Annotated[Count, Field(ge=2)] = 3
     split: str = "layer3"
     temperature: Positive = 3.0
-    weight: NonNegativeOverTime = field(default_factory=lambda: RampUp(1.0, 80))
+    weight: WeightOverTime = field(default_factory=lambda: RampUp(1.0, 80))
 
     def __post_init__(self) -> None:
         self.needs = Needs(copies=self.branches)

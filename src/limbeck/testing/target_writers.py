@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from limbeck.core.batch import Batch, Clock, Mix, Output
-from limbeck.core.cohort import Peers
 from limbeck.core.objective import Objective, Room, Step, TargetWriter
 from limbeck.tasks.classification import Classification
 
@@ -55,22 +54,24 @@ class TargetWriterSuite:
             before = copy.deepcopy(objective.writer.state_dict())
             first, second = objective.writer.write(step), objective.writer.write(step)
             assert _same(before, objective.writer.state_dict())
-            for a, b in zip(first[0], second[0], strict=True):
-                assert (a.name, a.weight, a.temperature) == (b.name, b.weight, b.temperature)
-                assert a.probabilities is b.probabilities or torch.equal(_dense(a), _dense(b))
+            for one, other in zip(first, second, strict=True):
+                for a, b in zip(one, other, strict=True):
+                    assert (a.name, a.weight, a.temperature) == (b.name, b.weight, b.temperature)
+                    assert a.probabilities is b.probabilities or torch.equal(_dense(a), _dense(b))
 
     def test_a_restored_writer_goes_on_alike(self) -> None:
         """After `load_state_dict` a new writer gives the loss that the old one gives."""
         steps = list(self._epochs())
         step, objective = steps[-1]
-        twin = self._objective(objective.cohort.alone(0), len(steps) - 1)
+        twin = self._objective(len(steps) - 1)
+        twin.cohort.load_state_dict(objective.cohort.state_dict())
         twin.writer.load_state_dict(copy.deepcopy(objective.writer.state_dict()))
         ours, theirs = objective(step.batch, step.clock).loss, twin(step.batch, step.clock).loss
         assert torch.equal(ours, theirs)
 
     def test_the_loss_trains_the_student(self) -> None:
         """Twenty gradient steps on one batch lower the loss."""
-        objective = self._objective(_student())
+        objective = self._objective()
         optimiser = torch.optim.SGD(objective.parameters(), lr=0.05)
         losses = []
         for _ in range(20):
@@ -83,7 +84,7 @@ class TargetWriterSuite:
 
     def test_mixed_images_are_served(self) -> None:
         """CutMix and Mixup batches give a finite loss with a gradient."""
-        objective = self._objective(_student())
+        objective = self._objective()
         batch = _batch()
         turned = torch.arange(EXAMPLES).roll(1)
         mix = Mix(batch.ids[turned], batch.labels[turned], torch.linspace(0, 1, EXAMPLES))
@@ -94,13 +95,14 @@ class TargetWriterSuite:
             objective.after(step)
             objective.after_epoch()
 
-    def _objective(self, student: nn.Module, number: int = 0) -> Objective:
+    def _objective(self, number: int = 0) -> Objective:
         torch.manual_seed(1)
         teacher = _student().requires_grad_(False)
         writer = self.make()
+        students = [_student() for _ in range(max(writer.needs.copies, writer.needs.students))]
         taught = (lambda view: Output(teacher(view))) if writer.needs.teacher else None
         room = Room(EXAMPLES, folder=self._place() / str(number))
-        return Objective(Peers([student]), writer, Classification(), taught, room)
+        return Objective(writer.cohort(students), writer, Classification(), taught, room)
 
     def _place(self) -> Path:
         """Return a folder for writers that keep files; it goes when the suite does."""
@@ -113,7 +115,7 @@ class TargetWriterSuite:
         """Return a step and its objective after none, one and two epochs of remembering."""
         found = []
         for done in range(EPOCHS):
-            objective = self._objective(_student(), done)
+            objective = self._objective(done)
             for epoch in range(done):
                 objective.after(objective(_batch(), Clock(epoch, EPOCHS)))
                 objective.after_epoch()
