@@ -33,6 +33,6 @@ def test_two_processes_train_nearly_as_one(tmp_path, extra):
     moved = False
     for name, tensor in one.items():
         if not name.startswith("branches.gate"):
-            torch.testing.assert_close(two[name], tensor, rtol=0.02, atol=0.02)
+            torch.testing.assert_close(two[name], tensor, rtol=0.0, atol=5e-4)
             moved = moved or not torch.equal(two[name], tensor)
     assert moved, "if they are equal now, say so on the card"

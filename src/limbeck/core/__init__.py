@@ -5,6 +5,7 @@ from limbeck.core.batch import Clock as Clock
 from limbeck.core.batch import Mix as Mix
 from limbeck.core.batch import Output as Output
 from limbeck.core.batch import Units as Units
+from limbeck.core.branches import Branches as Branches
 from limbeck.core.cohort import Cohort as Cohort
 from limbeck.core.cohort import Peers as Peers
 from limbeck.core.imitation import Losses as Losses

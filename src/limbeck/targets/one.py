@@ -14,12 +14,14 @@ Equation
 | w(τ) | `weight`: by default exp(-5 (1 - e / 80)²) for the first 80 epochs e = 0, 1, ..., then 1 |
 
 Fidelity
-    As the authors' code: three branches that share everything before the last stage, T = 3, the ramp-up, gradients
-    summed over branches in the stem. Differences: they add 1e-7 to the target without normalising it again, here
-    nothing is added; cross-entropy to q instead of KL, which differ by the entropy of q and have the same gradient (the
-    log shows KL). Their ResNet-44 and deeper have bottleneck blocks, ours by that name have not. A branch is deployed
-    as the plain network, "student-0"; "ensemble" needs all branches and the gate. The gate's batch normalisation has
-    each process's own statistics, so several processes do not equal one to the last digits, whatever the network.
+    As the authors' code: three branches that share all before the last stage, T = 3, the ramp-up. Differences: they add
+    1e-7 to the target without normalising it again, here nothing is added; cross-entropy to q instead of KL, which
+    differ by the entropy of q and have the same gradient (the log shows KL). Their networks of depth 44 and more have
+    bottleneck blocks, our `resnet44` has not. One optimiser and one gradient norm (`training.clip`) are over all, since
+    weights are shared. A branch is deployed as the plain network, "student-0"; "ensemble" needs all branches and the
+    gate. The gate's batch normalisation has the statistics of each process and micro-batch, so these do not equal one
+    batch to the last digits, whatever the network. Any network can be split whose weights before `split` belong to
+    layers that end there (a vision transformer's embedded places do not).
 
 Limits
     w = 0 is cross-entropy of the branches and of their ensemble, summed.
@@ -38,7 +40,7 @@ from limbeck.core.branches import Branches
 from limbeck.core.config import Count, Positive, configurable
 from limbeck.core.imitation import Target
 from limbeck.core.objective import Needs, Step, TargetWriter
-from limbeck.core.schedules import WeightOverTime, RampUp, at
+from limbeck.core.schedules import RampUp, WeightOverTime, at
 
 
 @configurable
