@@ -117,10 +117,13 @@ def methods_table() -> str:
 
 def needs(cls: type[TargetWriter]) -> str:
     """Say what a method cannot do without."""
+    own = cls().needs
     wanted = {
-        "a trained copy of the network" if cls.needs.relation == "same" else "a teacher": cls.needs.teacher,
-        "example ids": cls.needs.ids,
-        "siblings": cls.needs.siblings,
+        "a trained copy of the network" if own.relation == "same" else "a teacher": own.teacher,
+        "example ids": own.ids,
+        "siblings": own.siblings,
+        "peers": own.students > 1 or own.own_views,
+        "a network with stages": own.copies > 1,
     }
     return ", ".join(name for name, wants in wanted.items() if wants) or "–"
 
