@@ -7,29 +7,30 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, is_dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from limbeck.core.config import Index, Named, configurable, fields_of
+from limbeck.core.config import Count, Index, Named, configurable, fields_of
 from limbeck.core.objective import TargetWriter
+from limbeck.core.roles import Teacher as Answering
 from limbeck.data.load import Splits
+from limbeck.data.own import own_splits
+from limbeck.data.passes import Recurrence
 from limbeck.data.readers import MapDataset
-from limbeck.data.split import stratified_split
-from limbeck.data.streamed import StreamedExamples
-from limbeck.data.targets import targets_of
 from limbeck.errors import LimbeckError
+from limbeck.memory.formats import Precision
+from limbeck.memory.logits import logits_format
 from limbeck.plain import predictions_file
 from limbeck.recipes.explain import explain
 from limbeck.targets import METHODS
 from limbeck.tasks.classification import ENSEMBLE, Predictions
 from limbeck.teachers.relation import check_relation
+from limbeck.teachers.replay import with_cache
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job, Origin
 from limbeck.train.loop import Training
@@ -41,9 +42,6 @@ from limbeck.train.runtime import Runtime
 from limbeck.train.weights import fingerprint
 
 _T = TypeVar("_T")
-
-# As in recipes: what is held out does not move with the seed of a run, so that runs can be paired by seed.
-SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,25 @@ class _Choices:
     seed: Index
 
 
+@configurable
+class _Cache:
+    """How a teacher's answers are kept, and when views come again: fields of a recipe's `teacher` and `data`."""
+
+    cache: str | None
+    cache_dtype: Precision
+    cache_top_k: Count | None
+    view_seed: Index | None
+    cycle: Count | None
+
+    def __post_init__(self) -> None:
+        if self.cache is None and (self.cache_dtype != "float32" or self.cache_top_k is not None):
+            raise ValueError(
+                "cache_dtype and cache_top_k say how answers are recorded: set cache too, or leave them out"
+            )
+        if self.cache is not None and (self.view_seed is None or self.cycle is None):
+            raise ValueError("cache replays answers to views that come again: set view_seed and cycle")
+
+
 def distil(
     student: nn.Module,
     train: MapDataset,
@@ -104,6 +121,11 @@ def distil(
     seed: int = 0,
     workers: int = 0,
     folder: str | Path | None = None,
+    cache: str | Path | None = None,
+    cache_dtype: Precision = "float32",
+    cache_top_k: int | None = None,
+    view_seed: int | None = None,
+    cycle: int | None = None,
     accelerator: str = "auto",
     progress: bool = True,
 ) -> Result:
@@ -129,6 +151,12 @@ def distil(
         seed: of order, views and dropout.
         workers: processes that read the data.
         folder: where to keep the run; a run there is continued. Without it nothing is kept.
+        cache: a folder where the teacher's logits are recorded when a view is first seen, and replayed whenever it
+            comes again, in any run; needs `view_seed` and `cycle`.
+        cache_dtype: of the recorded logits, "float32" or "float16".
+        cache_top_k: record only so many of the largest logits; the other classes share evenly what these leave.
+        view_seed: of the views, in place of `seed`, so that runs with other seeds see the same ones.
+        cycle: epochs after which views come again; None never repeats them.
         accelerator: "auto", "cpu", "cuda" or "mps".
         progress: show it on standard error.
 
@@ -139,16 +167,30 @@ def distil(
     writer = method if isinstance(method, TargetWriter) else _checked(_Method, {"method": method}).method
     given = {"optimiser": optimiser or SGD(), "schedule": schedule or Cosine(), "training": settings, "seed": seed}
     choices = _checked(_Choices, given)
+    kept = _checked(
+        _Cache,
+        {
+            "cache": None if cache is None else str(cache),
+            "cache_dtype": cache_dtype,
+            "cache_top_k": cache_top_k,
+            "view_seed": view_seed,
+            "cycle": cycle,
+        },
+    )
+    if cache is not None and teacher is None:
+        raise LimbeckError("cache keeps a teacher's answers: give teacher= as well, or leave cache out")
     runtime = Runtime(accelerator, precision=choices.training.precision)
-    splits = _splits(train, test, validation, held_out, workers, runtime.device)
+    splits = own_splits(train, test, validation, held_out, workers, runtime.device, Recurrence(view_seed, cycle))
     networks = _networks(student, peers, writer, splits)
     taught, by = _teacher(teacher, writer, splits, runtime.device)
     if taught is not None:
         for network in networks:
             check_relation(writer.needs.relation, taught.net, network, type(writer).__name__)
     name = type(student).__qualname__
-    recipe = {"data": {"source": type(train).__qualname__}, "model": {"name": name}, "method": _described(writer)}
-    recipe |= fields_of(choices)
+    plain = fields_of(kept)
+    data = {"source": type(train).__qualname__, **{field: plain.pop(field) for field in ("view_seed", "cycle")}}
+    recipe = {"data": data, "model": {"name": name}, "method": _described(writer)}
+    recipe |= fields_of(choices) | {"teacher": None if taught is None else plain}
     content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
         content["validation data"] = splits.validation.fingerprint
@@ -158,18 +200,23 @@ def distil(
         content[f"first weights{of}"] = fingerprint(network)
     if taught is not None:
         content["teacher"] = taught.fingerprint()
+    answering: Answering | None = taught
+    if taught is not None and kept.cache is not None and kept.cycle is not None:
+        form, precision = logits_format(kept.cache_dtype, kept.cache_top_k), choices.training.precision
+        drawn = {"view_seed": view_seed}
+        answering = with_cache(taught, Path(kept.cache), form, splits.train, precision, kept.cycle, drawn)
     cohort = writer.cohort(networks)
     optimisers = [choices.optimiser] * len(cohort.parts)
-    job = Job(name, cohort, writer, taught, splits, optimisers, choices.schedule,
+    job = Job(name, cohort, writer, answering, splits, optimisers, choices.schedule,
               choices.training, choices.seed, recipe, recipe, content, [], by)  # fmt: skip
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else _temporary(stack, runtime)
         display = stack.enter_context(Display(silent=not (progress and runtime.first)))
         figures = run(job, place, runtime, display)["students"]
         said = {name: _read(place / predictions_file(name)) for name in figures}
-    kept = None if folder is None else place
+    where = None if folder is None else place
     results = [
-        Result(cohort.alone(i).cpu().eval(), figures[name]["last"], figures[name].get("best"), said[name], kept)
+        Result(cohort.alone(i).cpu().eval(), figures[name]["last"], figures[name].get("best"), said[name], where)
         for i, name in enumerate(cohort.names)
     ]
     together = figures[ENSEMBLE]["last"] if ENSEMBLE in figures else None
@@ -216,30 +263,6 @@ def _temporary(stack: ExitStack, runtime: Runtime) -> Path:
     own = stack.enter_context(tempfile.TemporaryDirectory())
     stack.callback(runtime.barrier)
     return Path(runtime.gather(own)[0])
-
-
-def _splits(
-    train: MapDataset,
-    test: MapDataset,
-    validation: float | int | MapDataset,
-    held_out: float | int,
-    workers: int,
-    device: torch.device,
-) -> Splits:
-    """Give the user's data sets ids, and hold a validation split and more out of the training set."""
-    wrap = partial(StreamedExamples.wrap, workers=workers, device=device)
-    kept: NDArray[np.int64] | None = None
-    cut: list[StreamedExamples | None] = []
-    for count in (validation if isinstance(validation, int | float) else 0, held_out):
-        away = None
-        if count:
-            labels = targets_of(train)
-            kept = np.arange(len(labels)) if kept is None else kept
-            kept, away = (kept[part] for part in stratified_split(labels[kept], count, SPLIT_SEED))
-        cut.append(None if away is None else wrap(train, ids=away))
-    part = wrap(train, ids=kept)
-    own = cut[0] if isinstance(validation, int | float) else wrap(validation, classes=part.classes)
-    return Splits(part, own, wrap(test, classes=part.classes), cut[1])
 
 
 def _teacher(

@@ -60,6 +60,42 @@ def test_a_teacher_may_be_a_network_or_a_run(tmp_path):
         distil(method="pskd", teacher=network())
 
 
+class Counting(nn.Module):
+    """A teacher that counts whom it is asked about."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.asked = network(), 0
+
+    def forward(self, images):
+        self.asked += len(images)
+        return self.net(images)
+
+
+def test_a_teachers_answers_are_kept_and_replayed(tmp_path):
+    again = {"method": "kd", "view_seed": 7, "cycle": 2}
+    kept = {**again, "cache": tmp_path / "cache"}
+    live = distil(teacher=Counting(), **again)
+    teacher = Counting()
+    first = distil(teacher=teacher, **kept, folder=tmp_path / "run")
+    # a look at two images before training, then 81 in each epoch of the cycle
+    assert teacher.asked == 2 + 2 * 81
+    second = distil(teacher=teacher, **kept)
+    other = distil(teacher=teacher, **kept, seed=4)
+    assert teacher.asked == 2 + 2 * 81
+    assert first.last == second.last == live.last != other.last
+    # where answers lie is no part of a run's identity, what they are is
+    assert distil(teacher=Counting(), **again, folder=tmp_path / "run").last == first.last
+    with pytest.raises(limbeck.LimbeckError, match="view_seed is 7 there and 8 here"):
+        distil(teacher=teacher, **again | {"view_seed": 8}, folder=tmp_path / "run")
+    with pytest.raises(limbeck.LimbeckError, match="cache_top_k is None there and 1 here"):
+        distil(teacher=teacher, **kept | {"cache": tmp_path / "top"}, cache_top_k=1, folder=tmp_path / "run")
+    with pytest.raises(limbeck.LimbeckError, match="holds other answers .format: float32 there, float16 here"):
+        distil(teacher=teacher, **kept, cache_dtype="float16")
+    with pytest.raises(limbeck.LimbeckError, match="holds other answers .view_seed: 7 there, 8 here"):
+        distil(teacher=teacher, **kept | {"view_seed": 8})
+
+
 class Halved(TargetWriter):
     """A method of the user's own."""
 
@@ -113,6 +149,11 @@ def test_optimiser_schedule_and_training_are_read_as_in_a_recipe():
         ({"training": {"clips": 1.0}}, "did you mean 'clip'"),
         ({"batch_size": 500}, "larger than the 81 training examples"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"cycle": 0}, "cycle: must be at least 1; it is 0"),
+        ({"cache": "answers", "cycle": 2}, "set view_seed and cycle"),
+        ({"cache": "answers", "view_seed": 2}, "set view_seed and cycle"),
+        ({"cache_top_k": 3}, "set cache too"),
+        ({"cache": "answers", "view_seed": 0, "cycle": 2}, "give teacher= as well, or leave cache out"),
     ],
 )
 def test_wrong_arguments_get_one_clear_line(changed, message):

@@ -156,7 +156,10 @@ def test_no_room_for_the_log_is_one_line_as_well(refused, monkeypatch, tmp_path)
 
     monkeypatch.setattr(Path, "open", full)
     said = refused("train", "digits/baseline", "training.epochs=1", "--folder", "run", after=1)
-    assert said == "run/metrics.jsonl: No space left on device; mend that, and the same command continues"
+    assert said == (
+        "cannot write run/metrics.jsonl: No space left on device; mend that, and the same command continues from the "
+        "last checkpoint"
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_named(refused, tmp_path):

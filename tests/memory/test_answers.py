@@ -11,7 +11,7 @@ from limbeck.errors import LimbeckError
 from limbeck.memory import answers as module
 from limbeck.memory.answers import Answers
 from limbeck.memory.logits import DenseLogits, TopLogits
-from limbeck.memory.sizes import Layout
+from limbeck.memory.sizes import answers_layout
 
 ROWS, CLASSES = 9, 7
 ABOUT = {"teacher": "a" * 64, "view_seed": 3, "views": [{"name": "flip"}]}
@@ -22,7 +22,7 @@ def logits(rows=ROWS, classes=CLASSES, scale=5.0):
 
 
 def made(folder, format=DenseLogits(), cycle=2, **about):
-    return Answers(folder, Layout(ROWS, CLASSES, cycle - 1, format), ABOUT | about)
+    return Answers(folder, answers_layout(ROWS, CLASSES, cycle, format), ABOUT | about)
 
 
 def written(answers, rows, said, epoch=0):
@@ -98,7 +98,7 @@ def test_rows_are_there_after_a_commit_and_found_by_others(tmp_path, format):
     answers.commit()
     other = made(tmp_path / "cache", format)
     assert other.missing(0, torch.arange(ROWS)).tolist() == [i not in (0, 4, 7) for i in range(ROWS)]
-    found = format.decode(other.gather(0, rows).parts, CLASSES)
+    found = format.decode(other.gather(0, rows), CLASSES)
     assert torch.equal(found, format.decode(format.encode(said[rows]), CLASSES))
     assert not other.complete(0)
     written(other, torch.arange(ROWS), said)
@@ -114,11 +114,11 @@ def test_a_row_that_is_there_is_not_written_again(tmp_path):
     answers.commit()
     written(answers, torch.arange(5), said + 1)
     answers.commit()
-    found = answers.gather(0, torch.arange(5)).parts[0]
+    found = answers.gather(0, torch.arange(5))[0]
     assert torch.equal(found, torch.cat((said[:3], said[3:5] + 1)))
 
 
-def test_a_writer_that_dies_before_the_values_are_on_the_disk_has_flagged_nothing(tmp_path, monkeypatch):
+def test_a_writer_that_dies_before_the_values_are_on_the_disk_has_said_nothing(tmp_path, monkeypatch):
     said, answers = logits(), made(tmp_path)
     written(answers, torch.arange(4), said)
     answers.commit()
@@ -136,17 +136,17 @@ def test_a_writer_that_dies_before_the_values_are_on_the_disk_has_flagged_nothin
     written(after, torch.arange(ROWS), said)
     after.commit()
     assert after.complete(0)
-    assert torch.equal(after.gather(0, torch.arange(ROWS)).parts[0], said)
+    assert torch.equal(after.gather(0, torch.arange(ROWS))[0], said)
 
 
-def test_values_are_written_through_before_flags(tmp_path, monkeypatch):
+def test_values_are_written_through_before_checksums(tmp_path, monkeypatch):
     order = []
     flush = np.memmap.flush
     monkeypatch.setattr(np.memmap, "flush", lambda self: (order.append(self.filename.name), flush(self)))
     answers = made(tmp_path, TopLogits(2))
     written(answers, torch.arange(3), logits())
     answers.commit()
-    assert order == ["epoch-0-values.bin", "epoch-0-classes.bin", "epoch-0-there.bin"]
+    assert order == ["epoch-0-values.bin", "epoch-0-classes.bin", "epoch-0-checksums.bin"]
 
 
 def test_many_rows_are_committed_on_the_way(tmp_path, monkeypatch):
@@ -169,7 +169,7 @@ def test_files_of_a_writer_that_was_killed_before_its_header_are_made_anew(tmp_p
     answers = made(tmp_path)
     answers.create()
     (tmp_path / "header.json").unlink()
-    (tmp_path / "epoch-0-there.bin").write_bytes(b"\1" * ROWS)
+    (tmp_path / "epoch-0-checksums.bin").write_bytes(b"\1" * 8 * ROWS)
     again = made(tmp_path)
     again.create()
     assert again.missing(0, torch.arange(ROWS)).all()
@@ -189,7 +189,7 @@ def test_other_answers_are_refused_by_what_differs(tmp_path, change, expected):
     made(tmp_path).create()
     if "cycle" in change:
         with pytest.raises(LimbeckError, match=expected):
-            Answers(tmp_path, Layout(ROWS, CLASSES, 2), {**ABOUT, "cycle": 3})
+            Answers(tmp_path, answers_layout(ROWS, CLASSES, 3, DenseLogits()), {**ABOUT, "cycle": 3})
         return
     with pytest.raises(LimbeckError, match=expected) as error:
         made(tmp_path, **change)
@@ -216,6 +216,93 @@ def test_a_file_cut_short_is_refused(tmp_path):
     (tmp_path / "epoch-1-values.bin").write_bytes(b"0")
     with pytest.raises(LimbeckError, match=r"epoch-1-values.bin is gone or cut short"):
         made(tmp_path).complete(1)
+
+
+def flipped(path, byte, bit=0):
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 1 << bit
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("format", [DenseLogits(), DenseLogits("float16"), TopLogits(3, "float16")], ids=str)
+def test_a_flipped_bit_is_refused_and_then_asked_for_again(tmp_path, format):
+    said, answers = logits(), made(tmp_path, format)
+    for epoch in range(2):
+        written(answers, torch.arange(ROWS), said, epoch)
+    answers.commit()
+    assert made(tmp_path, format).forget_damaged() == 0
+    for path in sorted(tmp_path.glob("epoch-1-*.bin")):
+        sound = path.read_bytes()
+        flipped(path, len(sound) // ROWS * 4 + 1, 6)
+        reader = made(tmp_path, format)
+        reader.gather(0, torch.arange(ROWS))
+        reader.gather(1, torch.tensor([0, 1, 2, 3, 5, 6, 7, 8]))
+        with pytest.raises(
+            LimbeckError, match=r"is damaged in epoch 1, row 4: let `limbeck teacher record` ask"
+        ) as told:
+            reader.gather(1, torch.arange(ROWS))
+        assert "\n" not in str(told.value)
+        assert str(tmp_path) in str(told.value)
+        # what is written elsewhere is not held against it, and who asks again mends it
+        mending = made(tmp_path, format)
+        assert mending.forget_damaged() == 1
+        assert (mending.complete(0), mending.complete(1)) == (True, False)
+        written(mending, torch.arange(ROWS), said, 1)
+        mending.commit()
+        assert path.read_bytes() == sound
+        mending.gather(1, torch.arange(ROWS))
+
+
+def test_rows_of_another_epoch_are_no_rows_of_this_one(tmp_path):
+    answers = made(tmp_path)
+    for epoch in range(2):
+        written(answers, torch.arange(ROWS), logits() + epoch, epoch)
+    answers.commit()
+    for name in ("values", "checksums"):
+        (tmp_path / f"epoch-1-{name}.bin").write_bytes((tmp_path / f"epoch-0-{name}.bin").read_bytes())
+    with pytest.raises(LimbeckError, match="is damaged in epoch 1, row 0"):
+        made(tmp_path).gather(1, torch.arange(ROWS))
+
+
+def test_lost_pages_are_no_rows(tmp_path):
+    answers = made(tmp_path)
+    written(answers, torch.arange(ROWS), logits())
+    answers.commit()
+    (tmp_path / "epoch-0-values.bin").write_bytes(bytes(ROWS * CLASSES * 4))
+    assert made(tmp_path).forget_damaged() == ROWS
+
+
+def test_writers_of_the_same_rows_leave_the_rows_of_one(tmp_path):
+    said, one, two = logits(), made(tmp_path), made(tmp_path)
+    for answers, more in ((one, 0), (two, 1)):
+        written(answers, torch.arange(6), said + more)
+    one.commit()
+    written(two, torch.arange(8), said + 2)
+    two.commit()
+    # written by both before either had said so, then by the second alone, then not at all
+    found = made(tmp_path).gather(0, torch.arange(8))[0]
+    assert torch.equal(found, torch.cat((said[:6] + 1, said[6:8] + 2)))
+    assert made(tmp_path).forget_damaged() == 0
+
+
+def test_a_disk_that_is_full_in_the_middle_has_recorded_nothing_wrong(tmp_path, monkeypatch):
+    said, answers = logits(), made(tmp_path)
+    written(answers, torch.arange(4), said)
+    answers.commit()
+
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    written(answers, torch.arange(4, 8), said)
+    with monkeypatch.context() as patched:
+        patched.setattr(np.memmap, "flush", full)
+        with pytest.raises(LimbeckError, match=r"cannot write into .*: No space left on device") as told:
+            answers.commit()
+    assert "\n" not in str(told.value)
+    assert made(tmp_path).missing(0, torch.arange(ROWS)).tolist() == [False] * 4 + [True] * 5
+    answers.commit()
+    assert made(tmp_path).missing(0, torch.arange(ROWS)).tolist() == [False] * 8 + [True]
+    assert torch.equal(made(tmp_path).gather(0, torch.arange(8))[0], said[:8])
 
 
 def test_replay_needs_no_right_to_write(tmp_path):

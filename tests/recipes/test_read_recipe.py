@@ -61,6 +61,42 @@ def test_overrides_reach_every_stage_or_one():
     assert read_recipe("digits/baseline", ["stages.student.seed=2"]).student.seed == 2
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["teacher.cache=here"], "; write stages.student.teacher.cache=here for one stage alone"),
+        (
+            ["data.view_seed=0", "data.cycle=2", "teacher.cache=here", "teacher.cache_dtype=float16", "seed=3"],
+            "; write stages.student.teacher.cache=here stages.student.teacher.cache_dtype=float16 for one stage alone",
+        ),
+        (["teacher.run=x"], "; write stages.student.teacher.run=x for one stage alone"),
+        (["scale=tiny", "teacher.which=best"], "; write stages.student.teacher.which=best for one stage alone"),
+        (
+            ["stages.teacher.seed=1", "stages.student.seed=2", "seed=4"],
+            "each stage sets seed itself, and the override changes nothing; write stages.teacher.seed=4 or "
+            "stages.student.seed=4 for one stage alone",
+        ),
+    ],
+)
+def test_an_override_that_is_for_one_stage_is_told_its_key(overrides, expected):
+    with pytest.raises(LimbeckError) as told:
+        read_recipe("digits/kd", ["data.validation=200", *overrides])
+    assert str(told.value).endswith(expected)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("override", ["training.epochs=0", "method.alpa=3", "model.wdth=3", "sed=1", "data.cycle=0"])
+def test_a_mistake_in_an_override_is_no_stages(override):
+    with pytest.raises(LimbeckError) as told:
+        read_recipe("digits/kd", [override])
+    assert "alone" not in str(told.value)
+
+
+@pytest.mark.parametrize("override", ["model=resnet8", "method=kd", "method={alpha: 0.3}", "optimiser=adamw", "seed=0"])
+def test_an_override_that_reaches_one_stage_or_says_what_is_so_is_taken(override):
+    assert read_recipe("digits/kd", [override]).student
+
+
 def test_defaults_are_those_of_the_classes():
     stage = plan(BASE, "here").student
     assert isinstance(stage.optimiser, SGD)

@@ -25,11 +25,13 @@ def started(folder, bank):
     )
 
 
-def training_begins(folder):
+def training_begins(run, folder):
     """Wait until a run writes its next checkpoint, so that the kill falls into training and not into the start."""
     before = set((folder / "checkpoints").glob("*.pt"))
     while set((folder / "checkpoints").glob("*.pt")) == before and not (folder / "results.json").exists():
         time.sleep(0.005)
+        if run.poll() not in (None, 0):
+            pytest.fail(run.communicate()[1].decode())
 
 
 @pytest.mark.parametrize("bank", ["device", "disk"])
@@ -42,7 +44,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(tmp_path, bank):
     killed = 0
     for _ in range(KILLS):
         run = started(tmp_path / "cut", bank)
-        training_begins(tmp_path / "cut")
+        training_begins(run, tmp_path / "cut")
         time.sleep(moments.uniform(0, 0.25))
         killed += run.poll() is None
         run.kill()

@@ -1,9 +1,11 @@
 """A recorded teacher: what is replayed is what it would have said, and then it is never asked."""
 
+import errno
 import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -216,6 +218,48 @@ def test_recording_without_a_cache_is_refused(recorded):
         recorded()
 
 
+def test_a_damaged_row_is_refused_and_recording_mends_it(trained, recorded, tmp_path, asked, capsys):
+    live = trained("live")
+    recorded(*cached(tmp_path))
+    path = tmp_path / "cache" / "epoch-1-values.bin"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:1000] + bytes([sound[1000] ^ 4]) + sound[1001:])
+    with pytest.raises(
+        LimbeckError, match=r"cache is damaged in epoch 1, row 25: let `limbeck teacher record`"
+    ) as told:
+        trained("replayed", *cached(tmp_path))
+    assert "\n" not in str(told.value)
+    asked.clear()
+    with Display() as display:
+        plan(RECIPE, "recipe", cached(tmp_path)).record(tmp_path / "any", Runtime("cpu", 1, 1), display)
+    assert "1 damaged row(s) in" in capsys.readouterr().err
+    assert asked == [30]
+    assert path.read_bytes() == sound
+    # from the last checkpoint on
+    assert same(trained("replayed", *cached(tmp_path)), live)
+
+
+@pytest.mark.parametrize("flushes", [0, 1, 2, 3])
+def test_a_disk_that_fills_up_stops_the_run_and_the_same_command_goes_on(trained, tmp_path, monkeypatch, flushes):
+    live = trained("live")
+    flush, calls = np.memmap.flush, []
+
+    def full(self):
+        calls.append(1)
+        if len(calls) > flushes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np.memmap, "flush", full)
+        with pytest.raises(LimbeckError, match=r"cannot write into .*cache: No space left on device") as told:
+            trained("cut", *cached(tmp_path))
+    assert "\n" not in str(told.value)
+    assert len(list((tmp_path / "cut" / "checkpoints").glob("*.pt"))) == flushes // 2
+    assert same(trained("cut", *cached(tmp_path)), live)
+    assert same(trained("other", *cached(tmp_path)), live)
+
+
 class Naive:
     """Answers the mean of each image, in three multiples, and counts."""
 
@@ -281,9 +325,9 @@ from pathlib import Path
 import torch
 from limbeck.memory.answers import Answers
 from limbeck.memory.logits import TopLogits
-from limbeck.memory.sizes import Layout
+from limbeck.memory.sizes import answers_layout
 which, folder = int(sys.argv[1]), Path(sys.argv[2])
-answers = Answers(folder, Layout(1000, 20, 1, TopLogits(4)), {"teacher": "x"})
+answers = Answers(folder, answers_layout(1000, 20, 2, TopLogits(4)), {"teacher": "x"})
 said = torch.arange(20.0) * torch.arange(1000.0)[:, None]
 for epoch in range(2):
     for rows in torch.arange(which, 1000, 2).split(50):
@@ -295,14 +339,14 @@ for epoch in range(2):
 def test_two_processes_fill_one_cache(tmp_path):
     from limbeck.memory.answers import Answers
     from limbeck.memory.logits import TopLogits
-    from limbeck.memory.sizes import Layout
+    from limbeck.memory.sizes import answers_layout
 
     started = [subprocess.Popen([sys.executable, "-c", FILL, str(which), str(tmp_path / "cache")]) for which in (0, 1)]
     assert [process.wait(timeout=120) for process in started] == [0, 0]
     format = TopLogits(4)
-    answers = Answers(tmp_path / "cache", Layout(1000, 20, 1, format), {"teacher": "x"})
+    answers = Answers(tmp_path / "cache", answers_layout(1000, 20, 2, format), {"teacher": "x"})
     said = torch.arange(20.0) * torch.arange(1000.0)[:, None]
     for epoch in range(2):
         assert answers.complete(epoch)
-        found = answers.gather(epoch, torch.arange(1000)).parts
+        found = answers.gather(epoch, torch.arange(1000))
         assert torch.equal(format.decode(found, 20), format.decode(format.encode(said), 20))

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from limbeck.errors import LimbeckError
 
-SURROUNDINGS = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
+SURROUNDINGS = {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS}
 INTERRUPTED = 130
 
 

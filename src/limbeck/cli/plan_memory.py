@@ -1,4 +1,4 @@
-"""`limbeck plan-memory`: what PS-KD's past predictions take in every home and format, before anything is trained."""
+"""`limbeck plan-memory`: what past predictions and a teacher's cache take, before anything is trained."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ def plan_memory(
     window: Annotated[int, typer.Option(min=1, help="past epochs that are averaged")] = 1,
     processes: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="machines like this one")] = 1,
+    cycle: Annotated[int, typer.Option(min=1, help="of a teacher's cache: epochs after which views come again")] = 10,
+    views: Annotated[int, typer.Option(min=1, help="of a teacher's cache: views of an example in an epoch")] = 1,
     folder: Annotated[Path, typer.Option(help="a folder on the disk that the run would be on")] = Path(),
 ) -> None:
-    """Show what past predictions take, in bytes and time; without --examples and --classes, for three known sizes."""
+    """Show what past predictions and a teacher's cache take; without --examples and --classes, for three known sizes.
+
+    Past predictions are those of PS-KD, in bytes and time; a teacher's cache is the folder teacher.cache.
+    """
     from limbeck.core.shard import Shuffle
     from limbeck.errors import LimbeckError
 
@@ -34,8 +39,9 @@ def plan_memory(
     if examples is not None and classes is not None:
         sizes = {"": (examples, classes)}
 
-    from limbeck.memory.homes import USABLE, free_bytes
-    from limbeck.memory.sizes import Cost, costs, in_words, traffic
+    from limbeck.memory.homes import free_bytes
+    from limbeck.memory.logits import logits_format
+    from limbeck.memory.sizes import Cost, answers_layout, cached, costs, in_words, traffic
     from limbeck.memory.speed import device_of, disk_speed, epoch_seconds, row_speed
     from limbeck.report.text import print_rows
 
@@ -52,24 +58,42 @@ def plan_memory(
         for cost in costs(count, width, students=students, window=window, processes=processes):
             speed = row_speed(cost.layout, device_of(cost.place))
             seconds = epoch_seconds(cost, speed, disk, students=students, processes=processes, free=free["ram"])
-            room = free[cost.place]
             rows.append(
                 {
                     "method.bank": cost.place,
                     "format": str(cost.layout.format),
                     "in all": in_words(cost.total),
                     "per process": in_words(cost.per_process) if cost.per_process else "shared",
-                    "fits here": "?" if room is None else "yes" if cost.total <= USABLE * room else "no",
+                    "fits here": _fits(cost.total, free[cost.place]),
                     "time an epoch": _duration(seconds),
                     **sent(cost),
                 }
             )
         print_rows(rows, f"{name + ': ' if name else ''}{count:,} examples × {width:,} classes, window {window}")
+        rows = []
+        for dtype, top_k in cached(width):
+            layout = answers_layout(count * views, width, cycle, logits_format(dtype, top_k))
+            rows.append(
+                {
+                    "teacher.cache_dtype": dtype,
+                    "teacher.cache_top_k": "null" if top_k is None else str(top_k),
+                    "in all": in_words(layout.bytes),
+                    "an epoch": in_words(layout.bytes / cycle),
+                    "fits here": _fits(layout.bytes, free["disk"]),
+                }
+            )
+        print_rows(rows, f"{name + ': ' if name else ''}a teacher's cache, data.cycle {cycle}, {views} view(s)")
     told = ", ".join(f"{place} {'?' if room is None else in_words(room)}" for place, room in free.items())
     print(f"free here: {told}; the disk writes {in_words(disk.write)} and reads {in_words(disk.read)} a second")
     if processes * nodes > 1:
         print("Sent is by a process in an epoch (from the disk by each machine's first), by training.shuffle.")
     print("Times are estimates from a short calibration on this machine, of reading and writing alone.")
+
+
+def _fits(size: int, room: int | None) -> str:
+    from limbeck.memory.homes import USABLE
+
+    return "?" if room is None else "yes" if size <= USABLE * room else "no"
 
 
 def _duration(seconds: float) -> str:

@@ -89,6 +89,7 @@ class StreamedExamples:
         mix: Mixer | None = None,
         workers: int = 2,
         device: torch.device | str = "cpu",
+        recurrence: Recurrence = Recurrence(),  # noqa: B008
     ) -> StreamedExamples:
         """Stream any map-style data set of (image, label), with its own transforms, which become replayable.
 
@@ -108,6 +109,7 @@ class StreamedExamples:
             mix: how images are mixed, if they are.
             workers: reading processes; 0 reads in this one.
             device: where the batches go.
+            recurrence: when views come again.
 
         Raises:
             LimbeckError: the data set is empty, a label or an image isn't one, or images differ in shape.
@@ -132,6 +134,7 @@ class StreamedExamples:
             mix=mix,
             workers=workers,
             device=device,
+            recurrence=recurrence,
         )
 
     def steps(self, batch_size: int) -> int:

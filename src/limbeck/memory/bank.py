@@ -139,7 +139,7 @@ class PredictionBank:
         """
         if self._store is None:
             return {"epoch": self.epoch}
-        examples, classes, window, kind = self._store.layout
+        examples, classes, window, kind, _ = self._store.layout
         about = {"examples": examples, "classes": classes, "window": window, "format": str(kind)}
         return {"epoch": self.epoch, **about, **self._store.state(self.epoch)}
 

@@ -142,10 +142,20 @@ class Disk:
         self._write_header()
 
     def flush(self) -> None:
-        """Write what the node's processes have recorded through to the disk."""
-        for columns in self._maps:
-            for column in columns:
-                column.flush()
+        """Write what the node's processes have recorded through to the disk.
+
+        Raises:
+            LimbeckError: the system refuses.
+        """
+        try:
+            for columns in self._maps:
+                for column in columns:
+                    column.flush()
+        except OSError as error:
+            raise LimbeckError(
+                f"cannot write into {self.folder}: {error.strerror}; mend that, and the same command continues from "
+                "the last checkpoint"
+            ) from error
 
     def facts(self, epochs: Sequence[int]) -> dict[int, str]:
         """Return a digest of each of these closed epochs, for the checkpoint."""
@@ -206,7 +216,7 @@ class Disk:
     def _gone(self, epoch: int) -> LimbeckError:
         return LimbeckError(
             f"{self.folder} no longer holds the predictions of epoch {epoch + 1} that the checkpoint needs: they were "
-            "written over since; train again in a new folder"
+            "written over since; put a sound copy of the newest checkpoint back, or train again in a new folder"
         )
 
     def _write_header(self) -> None:

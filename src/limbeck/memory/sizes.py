@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from limbeck.core.shard import Shuffle
-from limbeck.memory.formats import Dense, Format, TopK
+from limbeck.memory.formats import Dense, Format, Precision, TopK
 
 Place = Literal["device", "ram", "disk"]
 PLACES: tuple[Place, ...] = ("device", "ram", "disk")
@@ -13,6 +13,8 @@ PLACES: tuple[Place, ...] = ("device", "ram", "disk")
 ID_BYTES = 4
 # Entries of the compressed format that is offered as an alternative.
 OFFERED_TOP_K = 10
+# Bytes of the checksum of a teacher's answer, which also says that it is there.
+CHECKSUM = 8
 
 
 class Layout(NamedTuple):
@@ -23,12 +25,14 @@ class Layout(NamedTuple):
         classes: entries of a row.
         window: how many past epochs are read; one more is being written.
         format: of a row.
+        beside: bytes beside each row, which say whether it is there.
     """
 
     examples: int
     classes: int
     window: int = 1
     format: Format = Dense()
+    beside: int = 1
 
     @property
     def slots(self) -> int:
@@ -37,8 +41,8 @@ class Layout(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """What all of it takes: of each example and kept epoch, a row and a byte that says whether it is there."""
-        return self.slots * self.examples * (self.format.row_bytes(self.classes) + 1)
+        """What all of it takes: of each example and kept epoch, a row and what says whether it is there."""
+        return self.slots * self.examples * (self.format.row_bytes(self.classes) + self.beside)
 
     def __str__(self) -> str:
         """Describe it in words."""
@@ -72,6 +76,12 @@ def formats(classes: int) -> list[Format]:
     return offered
 
 
+def cached(classes: int) -> list[tuple[Precision, int | None]]:
+    """Return the formats of a teacher's answers to choose from, as `teacher.cache_dtype` and `teacher.cache_top_k`."""
+    top_k = min(OFFERED_TOP_K, classes - 1)
+    return [("float32", None), ("float16", None), ("float32", top_k), ("float16", top_k)]
+
+
 def costs(examples: int, classes: int, *, students: int = 1, window: int = 1, processes: int = 1) -> list[Cost]:
     """Return what every home and format costs: on the device and in RAM each process has all rows of its own."""
     found = []
@@ -83,6 +93,18 @@ def costs(examples: int, classes: int, *, students: int = 1, window: int = 1, pr
                 Cost(place, layout, 0, size) if place == "disk" else Cost(place, layout, size, size * processes)
             )
     return found
+
+
+def answers_layout(rows: int, classes: int, cycle: int, format: Format) -> Layout:
+    """Return the shape of a teacher's cache.
+
+    Args:
+        rows: of an epoch: examples × views of each.
+        classes: entries of a row.
+        cycle: epochs after which views come again.
+        format: of a row of logits.
+    """
+    return Layout(rows, classes, cycle - 1, format, CHECKSUM)
 
 
 class Traffic(NamedTuple):

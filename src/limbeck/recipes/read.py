@@ -16,6 +16,7 @@ recipes in one file: see `limbeck.recipes.shipped`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -24,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from limbeck.errors import LimbeckError, nearest
 from limbeck.models import ModelSpec, check_model
+from limbeck.plain import flat
 from limbeck.recipes.explain import explain
 from limbeck.recipes.parse import merged, opened, parse, renamed
 from limbeck.recipes.scale import SCALES, shrunk
@@ -48,16 +50,28 @@ def plan(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> 
     """Return the checked plan of a recipe's mapping. Overrides have the last word, over the scale too.
 
     Raises:
-        LimbeckError: an unknown key or name (the nearest is suggested), a wrong value, a recipe that cannot be scaled.
+        LimbeckError: an unknown key or name (the nearest is suggested), a wrong value, a recipe that cannot be scaled,
+            an override that every stage sets otherwise. Where an override was meant for one stage, it is said how.
     """
+    try:
+        return _planned(tree, where, overrides)
+    except LimbeckError as error:
+        if (meant := _meant(tree, where, overrides, str(error))) is None:
+            raise
+        raise LimbeckError(f"{error}; {meant}") from error
+
+
+def _planned(tree: Mapping[str, Any], where: str, overrides: Sequence[str]) -> Plan:
     changed = overridden(tree, overrides)
     for key in changed:
         if key not in TOP:
             raise LimbeckError(f"{where}: unknown key {key!r}{nearest(key, TOP)}")
     networks = _networks(changed, where)
     scale = changed.get("scale", "paper")
+    stages = _expanded(changed, where)
+    _check_reach(stages, where, overrides)
     if scale == "paper":
-        return _plan(_expanded(changed, where), where)
+        return _plan(stages, where)
     if scale not in list(SCALES):
         raise LimbeckError(f"{where}: scale {scale!r} is unknown{nearest(str(scale), [*SCALES, 'paper'])}")
     # Times are shares of the recipe's own epochs: overrides of epochs come afterwards alone.
@@ -67,6 +81,61 @@ def plan(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> 
     for text in overrides:
         given = merged(given, _change(text))
     return _plan({name: _given(fields, name, given, tree) for name, fields in scaled.items()}, where)
+
+
+def _meant(tree: Mapping[str, Any], where: str, overrides: Sequence[str], problem: str) -> str | None:
+    """Say for which stages an override may be meant that reaches all of them, where that is what is wrong.
+
+    It is, where leaving it out mends the plan; and for a stage, where giving it to that one alone does, or leads to
+    another problem of the right names.
+    """
+
+    def left(changes: Sequence[str]) -> str | None:
+        try:
+            _planned(tree, where, changes)
+        except LimbeckError as error:
+            return _unstaged(str(error))
+        return None
+
+    stages = tree.get("stages")
+    for root in sorted(FIELDS) if isinstance(stages, Mapping) and len(stages) > 1 else ():
+        own = [text for text in overrides if text.partition("=")[0].split(".")[0] == root]
+        if not own or left([text for text in overrides if text not in own]) == _unstaged(problem):
+            continue
+        moved = {name: {text: f"stages.{name}.{text}" for text in own} for name in stages or ()}
+        after = {name: left([new.get(text, text) for text in overrides]) for name, new in moved.items()}
+        further = [name for name, other in after.items() if other != _unstaged(problem) and "unknown" not in str(other)]
+        if wanted := [name for name in further if after[name] is None] or further:
+            return f"write {' or '.join(' '.join(moved[name].values()) for name in wanted)} for one stage alone"
+    return None
+
+
+def _unstaged(problem: str) -> str:
+    """Return an error without the name of the stage that it is in."""
+    return re.sub(r", stage '[^']*'", "", problem)
+
+
+def _check_reach(stages: Mapping[str, Any], where: str, overrides: Sequence[str]) -> None:
+    """Refuse an override of the fields that stages share which no stage takes over."""
+    if len(stages) == 1:
+        return
+    given: dict[str, Any] = {}
+    for text in overrides:
+        given = merged(given, _change(text))
+    for key, value in flat({key: value for key, value in given.items() if key in FIELDS}).items():
+        change: Any = value
+        for part in reversed(key.split(".")):
+            change = {part: change}
+        if not any(_holds(stage, change) for stage in stages.values()):
+            raise LimbeckError(f"{where}: each stage sets {key} itself, and the override changes nothing")
+
+
+def _holds(fields: Any, change: Any) -> bool:
+    """Say whether fields are as a change makes them."""
+    change, fields = opened(change, fields), opened(fields, change)
+    if isinstance(fields, Mapping) and isinstance(change, Mapping):
+        return all(key in fields and _holds(fields[key], value) for key, value in change.items())
+    return bool(fields == change)
 
 
 def overridden(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

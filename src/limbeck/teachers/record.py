@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from limbeck.data.examples import Examples
+from limbeck.memory.processes import agreed
 from limbeck.teachers.replay import ReplayedTeacher
 from limbeck.train.loop import Training
 from limbeck.train.progress import Display
@@ -12,7 +13,7 @@ from limbeck.train.runtime import Runtime
 def record(
     teacher: ReplayedTeacher, train: Examples, training: Training, seed: int, runtime: Runtime, display: Display
 ) -> None:
-    """Ask for the batches of the run's first epochs, as that run would, where rows are not there yet.
+    """Ask for the batches of the run's first epochs, as that run would, where rows are not there yet or are damaged.
 
     Args:
         teacher: with its cache.
@@ -25,6 +26,12 @@ def record(
     Raises:
         LimbeckError: the cache cannot be written, or batches cannot be cut so.
     """
+
+    def verify() -> None:
+        if lost := teacher.answers.forget_damaged():
+            display.say(f"{lost:,} damaged row(s) in {teacher.answers.folder}: the teacher is asked again")
+
+    agreed(verify if runtime.first else None)
     # agreed upon, since the processes wait for each other at the end of an epoch
     done = [all(runtime.gather(teacher.answers.complete(epoch))) for epoch in range(teacher.cycle)]
     with display.run("teacher's answers", teacher.cycle, 0):

@@ -28,8 +28,8 @@ from limbeck.memory.answers import Answers
 from limbeck.memory.formats import Format
 from limbeck.memory.homes import Landing
 from limbeck.memory.logits import logits_format
-from limbeck.memory.processes import everywhere
-from limbeck.memory.sizes import Layout
+from limbeck.memory.processes import agreed, everywhere
+from limbeck.memory.sizes import answers_layout
 from limbeck.teachers.teacher import Teacher as Network
 from limbeck.teachers.teacher import TeacherChoice
 
@@ -63,7 +63,7 @@ class ReplayedTeacher:
         views: int = 1,
     ) -> None:
         self.teacher, self.cycle, self.views = teacher, cycle, views
-        layout = Layout(len(ids) * views, classes, cycle - 1, format)
+        layout = answers_layout(len(ids) * views, classes, cycle, format)
         self.answers = Answers(folder, layout, {**about, "cycle": cycle, "views of an example": views})
         self._ids = torch.from_numpy(ids)
         self._epoch: int | None = None
@@ -85,7 +85,8 @@ class ReplayedTeacher:
         """Return the answer to view `number` of a batch: logits float32 [B, K].
 
         Raises:
-            LimbeckError: an example or a view that the cache has no row for; files that cannot be written.
+            LimbeckError: an example or a view that the cache has no row for; a damaged row; files that cannot be
+                written.
         """
         turn = clock.epoch % self.cycle
         if clock.epoch != self._epoch:
@@ -96,8 +97,9 @@ class ReplayedTeacher:
             device = batch.ids.device
             found = self.answers.gather(turn, self._rows(batch.ids, number))
             if device.type == "cuda":
-                found = found.map(lambda tensor: tensor.pin_memory().to(device, non_blocking=True))
-            return Output(layout.format.decode(found.to(device).parts, layout.classes))
+                found = tuple(part.pin_memory() for part in found)
+            found = tuple(part.to(device, non_blocking=True) for part in found)
+            return Output(layout.format.decode(found, layout.classes))
         parts = self._encoded(batch.views[number])
         self._record(turn, number, batch.ids, parts)
         return Output(layout.format.decode(parts, layout.classes))
@@ -110,9 +112,17 @@ class ReplayedTeacher:
             self._record(turn, number, batch.ids, self._encoded(batch.views[number]))
 
     def after_epoch(self) -> None:
-        """Make what was recorded durable."""
-        self._land()
-        self.answers.commit()
+        """Make what was recorded durable. A collective.
+
+        Raises:
+            LimbeckError: on every process, that files cannot be written on any.
+        """
+
+        def finish() -> None:
+            self._land()
+            self.answers.commit()
+
+        agreed(finish)
 
     def _encoded(self, view: Tensor) -> tuple[Tensor, ...]:
         return self.answers.layout.format.encode(self.teacher(view).logits.float())
@@ -157,13 +167,40 @@ def replayed(choice: TeacherChoice, teacher: Network, data: Data, train: Example
     assert choice.cache is not None
     assert data.cycle is not None
     recipe = fields_of(data)
+    drawn = {name: recipe[name] for name in ("views", "mix", "view_seed")}
+    form = logits_format(choice.cache_dtype, choice.cache_top_k)
+    return with_cache(teacher, Path(choice.cache), form, train, precision, data.cycle, drawn)
+
+
+def with_cache(
+    teacher: Network,
+    folder: Path,
+    format: Format,
+    train: Examples,
+    precision: str,
+    cycle: int,
+    drawn: Mapping[str, Any],
+) -> ReplayedTeacher:
+    """Return a teacher with a cache.
+
+    Args:
+        teacher: who answers what is not recorded yet.
+        folder: of the cache.
+        format: of a row.
+        train: the examples.
+        precision: of the teacher's forward.
+        cycle: epochs after which views come again.
+        drawn: what the views depend on beside the examples, as plain values by name.
+
+    Raises:
+        LimbeckError: the cache holds other answers, or the disk is too small.
+    """
     about = {
         "teacher": teacher.fingerprint(),
         "training data": train.fingerprint,
         "size": train.shape,
         "normalisation": [train.mean, train.std],
-        **{name: recipe[name] for name in ("views", "mix", "view_seed")},
+        **drawn,
         "precision": precision,
     }
-    form = logits_format(choice.cache_dtype, choice.cache_top_k)
-    return ReplayedTeacher(teacher, Path(choice.cache), train.ids, len(train.classes), data.cycle, form, about)
+    return ReplayedTeacher(teacher, folder, train.ids, len(train.classes), cycle, format, about)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limbeck import files
 from limbeck.core.objective import Step
-from limbeck.errors import NonFiniteLossError
+from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.train.runtime import Runtime
 
 NEVER = 2**62
@@ -115,11 +115,21 @@ class Record:
             self.writer.close()
 
     def write(self, epoch: int, values: dict[str, float]) -> None:
-        """Append one epoch (counted from 1)."""
+        """Append one epoch (counted from 1).
+
+        Raises:
+            LimbeckError: it cannot be written.
+        """
         if self.path is None:
             return
-        with self.path.open("a") as file:
-            file.write(json.dumps({"epoch": epoch, **values}) + "\n")
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"epoch": epoch, **values}) + "\n")
+        except OSError as error:
+            raise LimbeckError(
+                f"cannot write {self.path}: {error.strerror}; mend that, and the same command continues from the last "
+                "checkpoint"
+            ) from error
         for name, value in values.items():
             self.writer.add_scalar(name, value, epoch)
 
