@@ -67,7 +67,7 @@ def test_tiny_holds_examples_out_where_the_recipe_does():
 
 @pytest.mark.parametrize("scale", ["tiny", "small"])
 def test_a_larger_teacher_stays_larger_a_smaller_one_smaller_and_the_same_one_the_same(scale):
-    first, second, third = SCALES[scale].ladder
+    first, second, third, _ = SCALES[scale].ladder
     stages_of = lambda teacher, student, **more: scaled(  # noqa: E731
         scale, stages={"teacher": {"model": teacher, "method": "cross_entropy"},
                        "student": {"model": student, "teacher": {"stage": "teacher"}}}, **more,
@@ -263,8 +263,8 @@ def test_a_resolved_recipe_holds_the_scaled_fields_and_no_scale():
         ({"scale": "smal"}, r"here: scale 'smal' is unknown; did you mean 'small'\?"),
         ({"scale": None}, r"here: scale None is unknown"),
         (
-            {"networks": ["resnet18", "resnet50"]},
-            r"here: scale small has 3 sizes of network, the recipe 4: use fewer networks, or leave the scale out",
+            {"networks": ["resnet18", "resnet34", "resnet50"]},
+            r"here: scale small has 4 sizes of network, the recipe 5: use fewer networks, or leave the scale out",
         ),
         (
             {"model": {"name": "torchvision:resnet18", "pretrained": True}},

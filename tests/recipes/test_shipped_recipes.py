@@ -14,7 +14,8 @@ from limbeck.recipes.shipped import recipe_tables, recipe_text
 from limbeck.teachers.relation import outline
 
 ROWS = {
-    "cifar100": 15, "digits": 9, "fashion_mnist": 15, "kd/cifar100": 3, "pskd/cifar100": 31, "pskd/imagenet": 7,
+    "cifar100": 15, "digits": 9, "fashion_mnist": 15, "kd/cifar100": 3, "kdcl/cifar100": 24, "kdcl/fashion_mnist": 9,
+    "kdcl/imagenet": 30, "pskd/cifar100": 31, "pskd/imagenet": 7,
     "tfkd/cifar10": 11, "tfkd/cifar100": 49, "tfkd/imagenet": 9, "tfkd/tiny_imagenet": 16,
 }  # fmt: skip
 FIGURES = ("error", "top5_error", "nll", "ece", "aurc")
@@ -50,9 +51,9 @@ def size(built):
     return lambda model: parameters(built(model))
 
 
-def test_there_are_165_recipes_in_10_tables(plans):
+def test_there_are_228_recipes_in_13_tables(plans):
     assert {table: len(rows) for table, rows in recipe_tables().items()} == ROWS
-    assert [len(by_name) for by_name in plans.values()] == [165, 165, 165]
+    assert [len(by_name) for by_name in plans.values()] == [228, 228, 228]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -91,11 +92,14 @@ def test_every_table_says_what_it_is():
 
 def test_references_are_numbers_with_a_source():
     with_reference = [name for name in recipe_names() if "reference" in recipe_tree(name)]
-    assert len(with_reference) == 3 + 25 + 5 + 47
+    assert len(with_reference) == 3 + 24 + 30 + 25 + 5 + 47
     for name in with_reference:
         reference = recipe_tree(name)["reference"]
         assert isinstance(reference["source"], str)
         assert 0 < reference["error"] < 100
+        peers = reference.get("peer_errors", [])
+        assert all(0 < error < 100 for error in peers)
+        assert len(peers) in {0, len(recipe_tree(name).get("peers", []))}
         if name.startswith("pskd/"):
             assert [key for key in reference if key != "source"] == list(FIGURES)
 
@@ -117,6 +121,41 @@ def test_references_are_numbers_with_a_source():
 )
 def test_references_are_the_papers(name, error):
     assert recipe_tree(name)["reference"]["error"] == pytest.approx(error, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "accuracies"),
+    [
+        ("cifar100/dml", (73.3, 74.8)),
+        ("cifar100/kdcl_naive_shared_views", (73.7, 74.8)),
+        ("cifar100/kdcl_linear", (73.6, 74.9)),
+        ("cifar100/kdcl_minlogit", (73.5, 74.6)),
+        ("cifar100/kdcl_general", (74.3, 75.5)),
+        ("cifar100/kdcl_general_weight_2", (74.7, 76.1)),
+        ("cifar100/kdcl_cutout", (74.6, 75.8)),
+        ("imagenet/resnet50_resnet18_kdcl_general", (77.1, 72.0)),
+        ("imagenet/resnet18_mobilenet_v2_half_kdcl_minlogit", (71.9, 65.7)),
+        ("imagenet/resnet50_resnet18_short_kdcl_linear", (76.8, 72.0)),
+        ("imagenet/four_students_kdcl", (78.2, 73.5, 74.0, 66.9)),
+    ],
+)
+def test_references_of_pairs_are_the_paper_s(name, accuracies):
+    reference = recipe_tree(f"kdcl/{name}")["reference"]
+    assert [reference["error"], *reference["peer_errors"]] == pytest.approx([100 - value for value in accuracies])
+
+
+def test_settings_of_kdcl_are_the_paper_s(plans):
+    stage = plans["paper"]["kdcl/cifar100/kdcl_general"].student
+    assert [network.name for network in stage.networks] == ["resnet32", "wrn_16_2"]
+    assert (stage.method.temperature, stage.method.weight, stage.method.views) == (2.0, 1.0, "own")
+    assert (stage.data.held_out, stage.data.validation, stage.training.epochs) == (5000, 0, 200)
+    assert (stage.schedule.milestones, stage.optimiser.weight_decay) == ((100, 150), 5e-4)
+    small = plans["small"]["kdcl/cifar100/kdcl_general"].student
+    assert [network.name for network in small.networks] == ["resnet8", "resnet14"]
+    assert (small.data.held_out, small.data.examples) == (500, 1000)
+    alone = [plans["small"][f"kdcl/cifar100/{name}_baseline"].student.model.name for name in ("resnet32", "wrn_16_2")]
+    assert alone == ["resnet8", "resnet14"]
+    assert plans["tiny"]["kdcl/cifar100/one"].student.method.split == "layer2"
 
 
 # The configurations of Tf-KD's repository: α, T, multiplier, and what they make of the weights of label and teacher.

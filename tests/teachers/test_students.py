@@ -123,7 +123,7 @@ def test_one_of_them_teaches(run, tmp_path):
         (["peers=[{modell: cnn}]"], "unknown key 'modell' in peers.0; did you mean 'model'"),
         (["peers=[rsnet8]"], "model 'rsnet8' is unknown; did you mean 'resnet8'"),
         (["peers=[{model: cnn, optimiser: adamw}]"], "one kind of optimiser, not by AdamW and SGD"),
-        (["training.trace=true"], "training.trace follows one student"),
+        (["training.trace=true"], "training.trace follows one student, and here are several"),
         (["method=kd", "teacher={run: RUN}"], "has 3 students: choose one by teacher.student, 0 to 2"),
         (["method=kd", "teacher={run: RUN, student: 3}"], "has 3 students: choose one by teacher.student, 0 to 2"),
         (["method=kd", "teacher={weights: x, student: 0}"], "only a teacher's stage or run has several students"),

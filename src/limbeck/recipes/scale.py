@@ -40,6 +40,7 @@ class Scale(NamedTuple):
         size: side of images, in pixels, of sources that resize them.
         views: the views that are kept, by name; None keeps all.
         ladder: networks, from the smallest.
+        split: the layer of these from which the branches of one network are apart.
     """
 
     classes: int
@@ -51,6 +52,7 @@ class Scale(NamedTuple):
     size: int
     views: tuple[str, ...] | None
     ladder: tuple[ModelSpec, ...]
+    split: str
 
 
 SCALES = {
@@ -63,7 +65,8 @@ SCALES = {
         batch_size=32,
         size=32,
         views=None,
-        ladder=tuple(ModelSpec("cnn", {"width": width}) for width in (4, 8, 16)),
+        ladder=tuple(ModelSpec("cnn", {"width": width}) for width in (4, 8, 16, 24)),
+        split="layer2",
     ),
     "small": Scale(
         classes=20,
@@ -74,7 +77,8 @@ SCALES = {
         batch_size=64,
         size=64,
         views=("flip", "cutout"),
-        ladder=(ModelSpec("resnet8"), ModelSpec("resnet14"), ModelSpec("resnet20")),
+        ladder=(ModelSpec("resnet8"), ModelSpec("resnet14"), ModelSpec("resnet20"), ModelSpec("resnet32")),
+        split="layer3",
     ),
 }
 
@@ -163,7 +167,9 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[
     training = tree["training"]
     epochs = min(training["epochs"], scale.epochs)
     share = epochs / training["epochs"]
-    tree["model"] = _lowered(stage.model, rungs)
+    before, tree["model"] = tree["model"], _lowered(stage.model, rungs)
+    if "split" in tree["method"] and tree["model"] != before:
+        tree["method"]["split"] = scale.split
     for peer, plain in zip(stage.peers, tree["peers"], strict=True):
         plain["model"] = _lowered(peer.model, rungs)
     tree["data"] |= _data(stage.data, scale, held=training.get("stop_accuracy") is not None)

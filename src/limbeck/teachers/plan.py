@@ -63,7 +63,7 @@ class Stage:
         if self.method.needs.held_out and not self.data.held_out:
             raise ValueError("the method weighs its students by examples that none learns from: set data.held_out")
         if self.training.trace and len(self.networks) > 1:
-            raise ValueError("training.trace follows one student: set it to false, or leave peers out")
+            raise ValueError("training.trace follows one student, and here are several: set it to false")
         if self.method.needs.teacher and self.teacher is None:
             raise ValueError("the method needs a teacher: give teacher.run, teacher.weights or teacher.stage")
         if self.teacher is not None and not self.method.needs.teacher:
