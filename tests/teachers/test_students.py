@@ -78,9 +78,12 @@ def test_the_first_student_starts_as_it_would_alone_and_no_two_alike():
     assert all(torch.equal(a, next(b.parameters())) for a, b in zip(first, again, strict=True))
 
 
-@pytest.mark.parametrize("updates", ["simultaneous", "alternating"])
-def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, stopped, updates):
-    settings = [f"method.updates={updates}", "training.checkpoint_steps=1", "training.batch_size=40"]
+@pytest.mark.parametrize(
+    "method",
+    ["dml", "{name: dml, updates: alternating}", "{name: kdcl, ensemble: general}", "{name: kdcl, ensemble: linear}"],
+)
+def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, stopped, method):
+    settings = [f"method={method}", "training.checkpoint_steps=1", "training.batch_size=40", "data.held_out=100"]
     train(tmp_path / "whole", *settings)
     with stopped(4):
         train(tmp_path / "cut", *settings)
