@@ -133,7 +133,9 @@ def method_page(name: str) -> str:
     cls = METHODS[name]
     read = card(cls)
     settings = ", ".join(f"{key}: {yaml(value)}" for key, value in {"name": name, **fields_of(cls())}.items())
-    taught = "teacher: {run: runs/teacher}\n" if cls.needs.teacher else ""
+    own = cls().needs
+    taught = "teacher: {run: runs/teacher}\n" if own.teacher else ""
+    together = "peers: [resnet8]\n" if own.students > 1 or own.own_views else ""
     using = {
         table: [row for row in rows if method(f"{table}/{row}") == name] for table, rows in recipe_tables().items()
     }
@@ -149,7 +151,7 @@ def method_page(name: str) -> str:
             read.about[:1].upper() + read.about[1:],
             read.body,
             "## Use",
-            f"```yaml\nmethod: {{{settings}}}\n{taught}```",
+            f"```yaml\n{together}method: {{{settings}}}\n{taught}```",
             fields_table(cls) or "It has no fields.",
             f"In Python: `limbeck.targets.{cls.__name__}`. Needs: {needs(cls)}. Shipped recipes: {recipes or 'none'}.",
             "[All methods](../index.md)\n",

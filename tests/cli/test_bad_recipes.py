@@ -54,7 +54,7 @@ MISTAKES = [
     ("digits/baseline data.mix=[mixup]", "data.mix: give a name (cutmix, mixup), or a mapping"),
     (
         "digits/baseline method=",
-        "method: give a name (cross_entropy, cskd, kd, label_smoothing, pskd, tfkd_reg, tfkd_self)",
+        "method: give a name (cross_entropy, cskd, dml, kd, kdcl, label_smoothing, one, pskd, tfkd_reg, tfkd_self)",
     ),
     ("digits/baseline 'data.source={name: image_folder, root: 3}'", "data.source.root: must be a text; it is 3"),
     ("digits/baseline seed=one", "seed: must be a whole number; it is 'one'"),

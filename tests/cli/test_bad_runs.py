@@ -61,9 +61,9 @@ def test_an_unfinished_run_is_neither_compared_nor_evaluated_nor_taught_from(lim
     assert limbeck("train", *with_stop).code == 130
     stop_at(0)
     assert refused("compare", "runs/half").startswith("runs/half holds no finished run")
-    assert refused("evaluate", "runs/half").startswith("runs/half has no student.safetensors")
+    assert refused("evaluate", "runs/half").startswith("runs/half has no results.json")
     said = refused("train", "digits/baseline", "method=kd", "teacher.run=runs/half")
-    assert said.startswith("runs/half has no student.safetensors: it is no run, or not a finished one")
+    assert said.startswith("runs/half has no results.json: it is no run, or not a finished one")
     tiny("digits/baseline", "--folder", "runs/whole")
     compared = limbeck("compare", "runs")
     assert compared.code == 0

@@ -107,4 +107,4 @@ def test_a_teacher_that_knows_other_classes_is_refused(tiny, refused, recipe, im
 def test_a_teachers_run_that_is_none_is_named(refused, images, name):
     images("pets", "cat", "dog", count=1)
     said = refused("train", "digits/baseline", "method=kd", f"teacher.run={name}")
-    assert said == f"{name} has no student.safetensors: it is no run, or not a finished one"
+    assert said == f"{name} has no results.json: it is no run, or not a finished one"
