@@ -113,8 +113,6 @@ class KDCL(TargetWriter):
     weights: Literal["simplex", "closed-form"] = "simplex"
     target_gradient: Flag = False
 
-    needs = Needs(own_views=True)
-
     def __post_init__(self) -> None:
         for name, usual, users in (("per", "sample", {"naive", "linear"}), ("weights", "simplex", {"general"})):
             if getattr(self, name) != usual and self.ensemble not in users:
@@ -126,7 +124,11 @@ class KDCL(TargetWriter):
 
     def prepare(self, room: Room, cohort: Cohort) -> None:
         """Weigh all students alike."""
-        self.shares = []
+        self.shares, self._alone = [], room.students == 1
+
+    def describe(self) -> str:
+        """Say so where there is nobody to learn from."""
+        return "warning: KDCL has one student, which has nobody to learn from: name others in peers" * self._alone
 
     def write(self, step: Step) -> list[list[Target]]:
         """Return label and ensemble for every student; one that is alone has the label."""
@@ -142,8 +144,7 @@ class KDCL(TargetWriter):
         if self.ensemble == "general":
             shares = self.shares or [1 / len(logits)] * len(logits)
             softened = zip(shares, (logits / self.temperature).softmax(-1), strict=True)
-            mixed = torch.stack([w * p for w, p in softened]).sum(0).clamp_min(0)
-            return mixed / mixed.sum(-1, keepdim=True)
+            return functional.normalize(torch.stack([w * p for w, p in softened]).sum(0).clamp_min(0), p=1.0, dim=-1)
         build = naive if self.ensemble == "naive" else linear
         chosen = minlogit(logits, labels) if self.ensemble == "minlogit" else build(logits, labels, self.per)
         return (chosen / self.temperature).softmax(-1)
