@@ -112,3 +112,25 @@ def test_the_floor_of_a_multiple_stays_below_it():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_same_bits_on_a_gpu():
     assert torch.equal(draws.uniform(1, 2, 3, IDS.cuda(), 4).cpu(), draws.uniform(1, 2, 3, IDS, 4))
+
+
+def test_normal_numbers_are_normal_and_depend_on_their_address_only():
+    numbers = draws.normal(3, 4, 0, IDS, 7, stream=draws.NOISE)
+    assert numbers.dtype == torch.float32
+    assert numbers.shape == (len(IDS), 7)
+    for column in numbers.T:
+        assert stats.kstest(column.numpy(), "norm").pvalue > 1e-3
+    correlations = np.corrcoef(numbers.T.numpy()) - np.eye(7)
+    assert np.abs(correlations).max() < 5 / len(IDS) ** 0.5
+    assert torch.equal(draws.normal(3, 4, 0, IDS[70:75], 7, stream=draws.NOISE), numbers[70:75])
+    for other in ((4, 4, draws.NOISE), (3, 5, draws.NOISE), (3, 4, draws.VIEWS)):
+        changed = draws.normal(other[0], other[1], 0, IDS, 7, stream=other[2])
+        assert abs(np.corrcoef(changed.flatten(), numbers.flatten())[0, 1]) < 0.02
+
+
+def test_normal_numbers_are_those_of_box_and_muller():
+    pairs = draws.uniform(1, 2, 0, IDS[:50], 4).double()
+    radius = (-2 * (1 - pairs[:, :2]).log()).sqrt()
+    expected = [radius * (2 * np.pi * pairs[:, 2:]).cos(), radius * (2 * np.pi * pairs[:, 2:]).sin()]
+    found = draws.normal(1, 2, 0, IDS[:50], 3)
+    torch.testing.assert_close(found.double(), torch.cat(expected, 1)[:, :3], rtol=1e-5, atol=1e-5)

@@ -8,6 +8,7 @@ give the same bits. No state of torch, numpy or Python is read or changed.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -21,6 +22,7 @@ PARTNER: Final = 2
 SIZE: Final = 3
 DATASET: Final = 4
 SIBLING: Final = 5
+NOISE: Final = 6
 
 _MASK: Final = (1 << 64) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -44,6 +46,20 @@ def uniform(
     counters = torch.arange(1, slots + 1, device=ids.device) * _signed(_GOLDEN)
     bits = _scramble(words(seed, epoch, view, ids, stream=stream)[:, None] + counters)
     return _shifted(bits, 40).to(torch.float32) * 2.0**-24
+
+
+def normal(
+    seed: int, epoch: int, view: int, ids: Int[Tensor, " batch"], slots: int, *, stream: int = 0
+) -> Float[Tensor, "batch slots"]:
+    """Give each example `slots` independent numbers of the standard normal distribution, float32.
+
+    They are made of uniform ones in pairs (Box & Muller: "A note on the generation of random normal deviates", 1958),
+    so none is beyond ±5.77. Devices differ in the last digits of logarithm and cosine.
+    """
+    pairs = (slots + 1) // 2
+    numbers = uniform(seed, epoch, view, ids, 2 * pairs, stream=stream)
+    radius, angle = (-2 * torch.log1p(-numbers[:, :pairs])).sqrt_(), numbers[:, pairs:] * (2 * math.pi)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :slots]
 
 
 def integers(
