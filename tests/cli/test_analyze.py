@@ -1,4 +1,4 @@
-"""`limbeck analyze`: its three pictures from runs that are trained here, and what it refuses."""
+"""`limbeck analyze`: its pictures from runs that are trained here, and what it refuses."""
 
 import json
 import shutil
@@ -46,8 +46,7 @@ def test_a_damaged_run_is_named_in_one_line(tiny, refused, tmp_path, file, conte
     shutil.copytree(tmp_path / "runs/a", tmp_path / "runs/b")
     (tmp_path / "runs/b" / file).write_text(content)
     commands = [("compare", "runs/a", "runs/b")]
-    if file != "results.json":
-        commands += [("analyze", "runs/a", "runs/b", "--what", "confidence")]
+    commands += [("analyze", "runs/a", "runs/b", "--what", what) for what in ("confidence", "spread", "noise")]
     if file == "recipe.yaml":
         commands += [("evaluate", "runs/b"), ("analyze", "runs/b", "--what", "rescaling")]
     for command in commands:
@@ -71,6 +70,35 @@ def test_softening_and_confidence_need_no_trace(tiny, done, refused, tmp_path):
     assert (tmp_path / "confidence.html").read_bytes() == before
 
 
+def test_students_that_learn_together_are_analysed_one_by_one(tiny, done, refused, tmp_path):
+    tiny("digits/baseline", "--folder", "alone")
+    tiny("digits/baseline", "peers=[{name: cnn, width: 3}]", "method=dml", "--folder", "pair")
+    ran = done("analyze", "pair", "alone", "--what", "noise", "--draws", "2", "--accelerator", "cpu")
+    assert "mean ± standard deviation over 2 draws" in ran.out
+    assert "written: noise.html, noise.csv" in ran.out
+    assert "noise: image" in ran.err
+    lines = [line.split(",") for line in (tmp_path / "noise.csv").read_text().splitlines()[1:]]
+    names = ["pair/student-0", "pair/student-1", "pair/ensemble", "alone"]
+    assert list(dict.fromkeys(line[0] for line in lines)) == names
+    # without noise it is the test error of the results
+    told = [
+        json.loads((tmp_path / run / "results.json").read_text())["students"][student]["last"]["error"]
+        for run, student in (*(("pair", name.split("/")[1]) for name in names[:3]), ("alone", "student"))
+    ]
+    assert [float(line[2]) for line in lines if line[1] == "0.0"] == pytest.approx(told)
+    before = (tmp_path / "noise.csv").read_bytes()
+    done("analyze", "pair", "alone", "--what", "noise", "--draws", "2", "--out", "again/x.html")
+    assert (tmp_path / "again/x.csv").read_bytes() == before
+    assert "one draw" in done("analyze", "alone", "--what", "noise", "--draws", "1", "--seed", "3").out
+    ran = done("analyze", "alone", "pair", "--what", "spread")
+    assert "mean per-class std" in ran.out
+    assert "pair/student-1 (cnn, dml)" in ran.out
+    done("analyze", "alone", "pair/student-1", "--what", "confidence")
+    assert refused("analyze", "alone", "pair", "--what", "confidence").startswith("pair has several students: name one")
+    assert "student-1: entropy" in done("analyze", "pair", "--what", "softening").out
+    assert "pair has several students" in refused("analyze", "pair", "--what", "rescaling")
+
+
 def test_data_that_have_moved_are_found_by_an_override(images, recipe, done, refused, tmp_path):
     name = recipe(images("pets", "<b>cat</b>".replace("/", "_"), "dog"))
     for seed in (0, 1):
@@ -90,14 +118,22 @@ def test_data_that_have_moved_are_found_by_an_override(images, recipe, done, ref
     ("words", "expected"),
     [
         ("a", "Missing option '--what'"),
-        ("a --what gradient", "'gradient' is not one of 'rescaling', 'confidence', 'softening'"),
+        ("a --what gradient", "'gradient' is not one of 'rescaling', 'confidence', 'softening', 'noise', 'spread'"),
         ("a b --what rescaling", "--what rescaling takes 1 run folder, not 2"),
         ("a --what confidence", "--what confidence takes 2 run folders, not 1"),
         ("a b c --what confidence", "--what confidence takes 2 run folders, not 3"),
         ("a b --what confidence --count 0", "Invalid value for '--count'"),
         ("a --what softening --count 3", "--count is for --what confidence alone; leave it out"),
-        ("a --what softening --out x.html", "--out is for --what confidence alone; leave it out"),
-        ("a data.x=1 --what rescaling", "data.key=value is for --what confidence alone; leave it out"),
+        ("a --what softening --out x.html", "--out is for --what confidence and noise and spread alone; leave it out"),
+        ("a data.x=1 --what rescaling", "data.key=value is for --what confidence and noise alone; leave it out"),
+        ("a data.x=1 --what spread", "data.key=value is for --what confidence and noise alone; leave it out"),
+        ("a --what spread --draws 3", "--draws is for --what noise alone; leave it out"),
+        ("a --what spread --seed 3", "--seed is for --what noise alone; leave it out"),
+        ("a b --what confidence --accelerator cpu", "--accelerator is for --what noise alone; leave it out"),
+        ("data.x=1 --what noise", "--what noise takes 1 run folder or more, not 0"),
+        ("a --what noise --draws 0", "Invalid value for '--draws'"),
+        ("a --what noise", "a is no run folder: cannot read its recipe.yaml"),
+        ("a --what spread", "a is no run folder: cannot read its recipe.yaml"),
         ("a --what rescaling", "a is no run folder: cannot read its recipe.yaml"),
         ("a --what softening", "a is no run folder: cannot read its recipe.yaml"),
         ("a b --what confidence", "a is no run folder: cannot read its recipe.yaml"),

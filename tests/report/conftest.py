@@ -50,3 +50,24 @@ def finished(tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def together(finished):
+    """Return a function that writes a finished run of two students, a cnn and a WRN-16-1, and their ensemble."""
+
+    def write(name, seed=0, test="t"):
+        folder = finished(name, seed, recipe={"peers": [{"model": {"name": "wrn_16_1"}}]}, test=test)
+        (folder / "predictions.npz").unlink()
+        results = json.loads((folder / "results.json").read_text())["students"]["student"]
+        names = ("student-0", "student-1", "ensemble")
+        (folder / "results.json").write_text(json.dumps({"students": dict.fromkeys(names, results)}))
+        for i, tail in enumerate(("0", "1", "ensemble")):
+            labels = np.arange(40) % 4
+            logits = np.random.default_rng([seed, i]).normal(size=(40, 4)).astype(np.float32)
+            np.savez(folder / f"predictions-{tail}.npz", ids=np.arange(40), labels=labels, logits=logits)
+        lines = [{"epoch": e, "error/0": 0.5 / e, "error/1": 0.4 / e} for e in (1, 2)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return folder
+
+    return write

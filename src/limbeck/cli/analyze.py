@@ -10,7 +10,7 @@ import typer
 
 from limbeck.errors import LimbeckError
 
-COUNT, PAGE = 12, Path("confidence.html")
+COUNT, DRAWS = 12, 10
 
 
 class What(StrEnum):
@@ -19,39 +19,91 @@ class What(StrEnum):
     rescaling = "rescaling"
     confidence = "confidence"
     softening = "softening"
+    noise = "noise"
+    spread = "spread"
+
+
+# which pictures take an option
+TAKEN = {
+    "--count": (What.confidence,),
+    "--out": (What.confidence, What.noise, What.spread),
+    "--draws": (What.noise,),
+    "--seed": (What.noise,),
+    "--accelerator": (What.noise,),
+    "data.key=value": (What.confidence, What.noise),
+}
+RUNS = {What.rescaling: 1, What.confidence: 2, What.softening: 1}
 
 
 def analyze(
     runs: Annotated[
         list[str],
-        typer.Argument(help="run folders, two for confidence; then data.key=value, where its data have moved"),
+        typer.Argument(
+            help="run folders: one for rescaling and softening, two (or RUN/student-1) for confidence, any number for "
+            "noise and spread; then data.key=value, where their data have moved"
+        ),
     ],
     what: Annotated[What, typer.Option(help="which picture")],
     count: Annotated[
         int | None, typer.Option(min=1, help=f"confidence: images in each part [default: {COUNT}]")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help=f"confidence: where the page goes [default: {PAGE}]")] = None,
+    draws: Annotated[
+        int | None, typer.Option(min=1, help=f"noise: draws for each standard deviation [default: {DRAWS}]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="noise: of the noise [default: 0]")] = None,
+    accelerator: Annotated[str | None, typer.Option(help="noise: auto, cpu, cuda or mps [default: auto]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="confidence, noise, spread: where the page goes [default: their name, .html]")
+    ] = None,
 ) -> None:
-    """Draw how a method rescaled the gradient, where two networks err, or how soft targets tend to uniform."""
-    from limbeck.report.text import print_rows
-
+    """Draw how a method rescaled the gradient, where networks err, how they bear noise, or how they over-fit."""
     # a folder may have = in its name
     overrides = [word for word in runs if "=" in word and not Path(word).is_dir()]
     folders = [Path(word) for word in runs if word not in overrides]
-    wanted = 2 if what is What.confidence else 1
-    if len(folders) != wanted:
-        raise LimbeckError(f"--what {what.value} takes {wanted} run folder{'s'[: wanted - 1]}, not {len(folders)}")
-    for name, given in (("--count", count), ("--out", out), ("data.key=value", overrides or None)):
-        if given is not None and what is not What.confidence:
-            raise LimbeckError(f"{name} is for --what confidence alone; leave it out")
-    if what is What.confidence:
+    wanted = RUNS.get(what, 1)
+    if len(folders) < wanted or (what in RUNS and len(folders) > wanted):
+        words = f"{wanted} run folder{'s'[: wanted - 1]}{'' if what in RUNS else ' or more'}"
+        raise LimbeckError(f"--what {what.value} takes {words}, not {len(folders)}")
+    given = {"--count": count, "--out": out, "--draws": draws, "--seed": seed, "--accelerator": accelerator}
+    for name, value in (given | {"data.key=value": overrides or None}).items():
+        if value is not None and what not in TAKEN[name]:
+            only = " and ".join(one.value for one in TAKEN[name])
+            raise LimbeckError(f"{name} is for --what {only} alone; leave it out")
+    page = Path(f"{what.value}.html") if out is None else out
+    if what is What.noise:
+        settings = (draws or DRAWS, seed or 0, accelerator or "auto")
+        _noise(folders, overrides, page, *settings)
+    elif what is What.confidence:
         from limbeck.report.confidence import write_confidence
 
-        page = PAGE if out is None else out
         write_confidence(folders[0], folders[1], overrides, COUNT if count is None else count, page)
         print(f"written: {page}")
-        return
-    run = folders[0]
+    elif what is What.spread:
+        from limbeck.report.spread import write_spread
+        from limbeck.report.text import print_rows
+
+        print_rows(write_spread(folders, page), "Spread of answers within a class, and over-fitting")
+        print(f"written: {page}, {page.with_suffix('.csv')}")
+    else:
+        _of_one(folders[0], what)
+
+
+def _noise(folders: list[Path], overrides: list[str], page: Path, draws: int, seed: int, accelerator: str) -> None:
+    from limbeck.report.noise import write_noise
+    from limbeck.report.text import print_rows
+    from limbeck.train.progress import Display
+
+    with Display() as display:
+        rows = write_noise(folders, overrides, page, display, draws=draws, seed=seed, accelerator=accelerator)
+    over = f"mean ± standard deviation over {draws} draws" if draws > 1 else "one draw"
+    print_rows(rows, f"Test error under Gaussian noise of standard deviation d, {over}")
+    print(f"written: {page}, {page.with_suffix('.csv')}")
+
+
+def _of_one(run: Path, what: What) -> None:
+    """Draw a picture that goes into the folder of the one run that it is of."""
+    from limbeck.report.text import print_rows
+
     if what is What.rescaling:
         from limbeck.report.rescaling import write_rescaling
 

@@ -39,15 +39,31 @@ def evaluate_run(
     runtime = Runtime(accelerator, devices=1, nodes=1)
     test = test_examples(run, overrides, runtime.device)
     inputs = Inputs(test.classes, test.shape[0], test.mean, test.std)
+    networks = trained(run, which, inputs, runtime.device)
+    found = dict(zip(networks, predictions(Peers(list(networks.values())), test, runtime), strict=True))
+    if len(found) > 1:
+        found[ENSEMBLE] = ensemble(list(found.values()))
+    return {name: summary(said.logits, said.labels) for name, said in found.items()}
+
+
+def trained(run: Path, which: Literal["last", "best"], inputs: Inputs, device: torch.device) -> dict[str, nn.Module]:
+    """Return the frozen networks of a finished run's students, by name, on the device.
+
+    Args:
+        run: the run's folder.
+        which: weights.
+        inputs: of the images that they are to read, which are normalised anew where theirs were otherwise.
+        device: where to put them.
+
+    Raises:
+        LimbeckError: no run there, weights missing or damaged, images or classes that do not fit the network.
+    """
     names = students_of(run)
     choices = [
         TeacherChoice(run=str(run), which=which, student=i if len(names) > 1 else None) for i in range(len(names))
     ]
-    networks = [_Answering(load_teacher(choice, inputs).meet(inputs, runtime.device)) for choice in choices]
-    found = dict(zip(names, predictions(Peers(networks), test, runtime), strict=True))
-    if len(found) > 1:
-        found[ENSEMBLE] = ensemble(list(found.values()))
-    return {name: summary(said.logits, said.labels) for name, said in found.items()}
+    networks = [_Answering(load_teacher(choice, inputs).meet(inputs, device)) for choice in choices]
+    return dict(zip(names, networks, strict=True))
 
 
 def test_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:

@@ -12,24 +12,24 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from PIL import Image
 
-from limbeck import files
 from limbeck.analysis.confidence import both_wrong, most_uncertain, probabilities, top
 from limbeck.data.examples import Examples
 from limbeck.errors import LimbeckError
-from limbeck.plain import recipe_of
 from limbeck.recipes.rerun import test_examples
+from limbeck.report.compare import FinishedRun
 from limbeck.report.drawing import write_html
 from limbeck.report.predictions import read_predictions
+from limbeck.report.students import check_same_test, label_of, path_of, read_student, tested_on
 from limbeck.tasks.classification import Predictions
 
 SHOWN = 5
 
 
 def write_confidence(first: Path, second: Path, overrides: Sequence[str], count: int, out: Path) -> None:
-    """Write a page of test images with the most probable classes of two runs' last weights.
+    """Write a page of test images with the most probable classes of two networks' last weights.
 
     Args:
-        first: a finished run; the images are those of its recipe.
+        first: a finished run, or RUN/student-1 of a run of several students; the images are those of its recipe.
         second: another that was tested on the same images.
         overrides: `data.key=value`, where the first run's data have moved.
         count: images in each of the two parts.
@@ -38,11 +38,12 @@ def write_confidence(first: Path, second: Path, overrides: Sequence[str], count:
     Raises:
         LimbeckError: no finished runs; they were tested on different images or classes; the images are others now.
     """
-    names = [f"{run} ({recipe_of(run)['method']['name']})" for run in (first, second)]
-    said = [read_predictions(run) for run in (first, second)]
-    _same_test(first, second, said)
-    test = test_examples(first, overrides, "cpu")
-    if test.fingerprint != _tested_on(first):
+    networks = [read_student(first), read_student(second)]
+    names = [label_of(network) for network in networks]
+    said = [read_predictions(network.folder, network.student) for network in networks]
+    _same_test(networks, said)
+    test = test_examples(networks[0].folder, overrides, "cpu")
+    if test.fingerprint != tested_on(networks[0]):
         raise LimbeckError(f"the test images of {first} are not those that it was tested on: give data.source.root=...")
     labels = said[0].labels
     probs = [probabilities(of.logits) for of in said]
@@ -71,27 +72,18 @@ def write_confidence(first: Path, second: Path, overrides: Sequence[str], count:
     write_html(out, "confidence.html", title="Confidence", paragraphs=about, parts=parts)
 
 
-def _same_test(first: Path, second: Path, said: Sequence[Predictions]) -> None:
+def _same_test(networks: Sequence[FinishedRun], said: Sequence[Predictions]) -> None:
     """Check that both were tested on the same images of the same classes."""
     one, other = said
+    first, second = map(path_of, networks)
     if one.logits.shape[1] != other.logits.shape[1]:
         raise LimbeckError(
             f"{first} tells {one.logits.shape[1]} classes apart, {second} {other.logits.shape[1]}: "
             "give two runs with the same test set"
         )
-    same = np.array_equal(one.ids, other.ids) and np.array_equal(one.labels, other.labels)
-    if not same or _tested_on(first) != _tested_on(second):
-        raise LimbeckError(f"{first} and {second} have different test sets: give two runs with the same one")
-
-
-def _tested_on(run: Path) -> str:
-    """Return the fingerprint of the images that a run was tested on."""
-    path = run / "environment.json"
-    environment = files.read_json(path)
-    content = environment.get("content") if isinstance(environment, dict) else None
-    if not isinstance(content, dict) or "test data" not in content:
-        raise LimbeckError(f"{path} is damaged; remove its folder and train again")
-    return str(content["test data"])
+    if not np.array_equal(one.ids, other.ids) or not np.array_equal(one.labels, other.labels):
+        raise LimbeckError(f"{first} and {second} have different test sets: give runs with the same one")
+    check_same_test(networks)
 
 
 def _images(test: Examples, wanted: set[int]) -> dict[int, str]:

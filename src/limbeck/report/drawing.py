@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from limbeck import files
+from limbeck.errors import LimbeckError
 
 # Okabe & Ito's colours, told apart by colour-blind readers as well
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -21,6 +22,19 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     loader = PackageLoader("limbeck.report", "")
     page = Environment(loader=loader, autoescape=select_autoescape(["html"])).get_template(template).render(values)
     files.write(path, page)
+
+
+def numbers_file(page: Path) -> Path:
+    """Return where the numbers of a page go.
+
+    Raises:
+        LimbeckError: the page has their name.
+    """
+    if page.suffix != ".html":
+        raise LimbeckError(
+            f"--out {page} is no page: give a name that ends in .html; its numbers go beside it, in .csv"
+        )
+    return page.with_suffix(".csv")
 
 
 def sections(drawings: Sequence[go.Figure]) -> list[tuple[str, str]]:

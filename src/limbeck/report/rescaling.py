@@ -51,11 +51,14 @@ def read_points(run: Path) -> list[Point]:
     """
     recipe_of(run)
     points = []
-    for entry in read(run / "metrics.jsonl"):
+    history = read(run / "metrics.jsonl")
+    for entry in history:
         for group in range(1, GROUPS + 1):
             values = {key: entry[name] for key in KEYS if (name := f"rescaling/{group}/{key}") in entry}
             if values:
                 points.append(Point(entry["epoch"], group, values))
+    if any("error/0" in entry for entry in history):
+        raise LimbeckError(f"{run} has several students, and training.trace follows one: give a run of one student")
     if not points:
         raise LimbeckError(f"{run} has no trace of its gradient; get one by training it again: {_again(run)}")
     return points

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 
 from limbeck import files
 from limbeck.analysis.softening import Softening, softening
-from limbeck.plain import recipe_of
 from limbeck.report.drawing import line, sections, write_html
 from limbeck.report.predictions import read_predictions
+from limbeck.report.students import read_students
 from limbeck.targets.tfkd_reg import virtual_teacher
 
 TEMPERATURES = tuple(2 ** (i / 2) for i in range(13))
@@ -24,7 +24,7 @@ FIGURES = {
     "divergence": "KL to uniform (nats)",
     "entropy": "entropy / log K",
 }
-NAMES = ("network", "virtual teacher")
+VIRTUAL = "virtual teacher"
 ABOUT = (
     "A trained network's answers to the test images, softened by a temperature T, against the uniform distribution "
     "over the K classes: the total variation ½ Σ |p - 1/K|, the Kullback-Leibler divergence KL(p ‖ uniform) and the "
@@ -41,12 +41,14 @@ def write_softening(run: Path) -> list[dict[str, str]]:
     Raises:
         LimbeckError: the folder is no finished run's, or its predictions are damaged.
     """
-    recipe_of(run)
-    logits = torch.from_numpy(read_predictions(run).logits)
-    network = softening(logits, TEMPERATURES)
+    found: dict[str, Softening] = {}
+    for student in read_students(run):
+        logits = torch.from_numpy(read_predictions(run, student.student).logits)
+        name = "network" if student.student == "student" else student.student
+        found[name] = softening(logits, TEMPERATURES)
     # one example will do: the others' rows are this one with its classes in another order, which no distance sees
     virtual = virtual_teacher(torch.zeros(1, dtype=torch.int64), logits.shape[1], CORRECT)
-    found = (network, softening(virtual.double().log(), TEMPERATURES))
+    found[VIRTUAL] = softening(virtual.double().log(), TEMPERATURES)
     rows = table(found)
     title = f"Softening: {run.resolve().name}"
     values: dict[str, Any] = {"paragraphs": ABOUT, "drawings": sections(_drawings(found)), "rows": rows}
@@ -55,13 +57,13 @@ def write_softening(run: Path) -> list[dict[str, str]]:
     return rows
 
 
-def table(found: Sequence[Softening]) -> list[dict[str, str]]:
+def table(found: Mapping[str, Softening]) -> list[dict[str, str]]:
     """Return a row for each whole temperature."""
     return [
         {"T": f"{temperature:g}"}
         | {
             f"{name}: {shown}": f"{float(getattr(of, key)[i]):.4f}"
-            for name, of in zip(NAMES, found, strict=True)
+            for name, of in found.items()
             for key, shown in FIGURES.items()
         }
         for i, temperature in enumerate(TEMPERATURES)
@@ -69,27 +71,27 @@ def table(found: Sequence[Softening]) -> list[dict[str, str]]:
     ]
 
 
-def csv(found: Sequence[Softening]) -> str:
+def csv(found: Mapping[str, Softening]) -> str:
     """Return every temperature of both, unrounded, a line each."""
     lines = [",".join(["of", "temperature", *FIGURES])]
-    for name, of in zip(NAMES, found, strict=True):
+    for name, of in found.items():
         for i, temperature in enumerate(TEMPERATURES):
             lines.append(",".join([name, repr(temperature), *(repr(float(getattr(of, key)[i])) for key in FIGURES)]))
     return "".join(f"{text}\n" for text in lines)
 
 
-def _drawings(found: Sequence[Softening]) -> list[go.Figure]:
+def _drawings(found: Mapping[str, Softening]) -> list[go.Figure]:
     """Draw each figure against T; distances fall by powers of T, so their axes are logarithmic."""
     drawings = []
     for key, shown in FIGURES.items():
         drawing = go.Figure(layout={"title": shown[0].upper() + shown[1:]})
-        for i, (name, of) in enumerate(zip(NAMES, found, strict=True)):
+        for i, (name, of) in enumerate(found.items()):
             drawing.add_scatter(
                 x=np.array(TEMPERATURES),
                 y=getattr(of, key).numpy(),
                 mode="lines+markers",
                 name=name,
-                line=line(i) | {"dash": "solid" if i == 0 else "dash"},
+                line=line(i) | {"dash": "dash" if name == VIRTUAL else "solid"},
             )
         drawing.update_xaxes(title="temperature", type="log", tickvals=[2**i for i in range(7)])
         linear = {"type": "linear"}

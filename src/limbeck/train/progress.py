@@ -31,6 +31,7 @@ class Display:
         self._overall: TaskID | None = None
         self._run: TaskID | None = None
         self._name, self._epochs, self._started, self._spoken, self._first = "", 0, 0.0, 0.0, 0
+        self._unit = "epoch"
 
     def __enter__(self) -> Display:
         """Start the live display."""
@@ -44,24 +45,24 @@ class Display:
         self._bars.stop()
 
     @contextmanager
-    def run(self, name: str, epochs: int, done: int = 0) -> Iterator[None]:
-        """Announce a run, of which `done` epochs are there already, and count it as done at the end."""
-        self._begin(name, epochs, done)
+    def run(self, name: str, epochs: int, done: int = 0, unit: str = "epoch") -> Iterator[None]:
+        """Announce a run, of which `done` epochs (or other units) are there already; at the end it counts as done."""
+        self._begin(name, epochs, done, unit)
         try:
             yield
         finally:
             self._end()
 
-    def _begin(self, name: str, epochs: int, done: int) -> None:
-        self._name, self._epochs, self._first = name, epochs, done
+    def _begin(self, name: str, epochs: int, done: int, unit: str) -> None:
+        self._name, self._epochs, self._first, self._unit = name, epochs, done, unit
         self._started = self._spoken = time.monotonic()
         self._run = self._bars.add_task(name, total=epochs, completed=done, note="")
         if not self.live:
-            length = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+            length = f"{epochs} {unit}{'s' if epochs > 1 else ''}"
             self.say(f"{name}: {length}" + (f", continuing after {done}" if done else ""))
 
     def advance(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Show a finished epoch, counted from 1."""
+        """Show a finished epoch (or other unit), counted from 1."""
         note = "  ".join(f"{name} {values[name]:.4g}" for name in SHOWN if name in values)
         if self._run is not None:
             self._bars.update(self._run, completed=epoch, note=note)
@@ -69,7 +70,7 @@ class Display:
         if not self.live and (now - self._spoken > SECONDS_BETWEEN_LINES or epoch == self._epochs):
             left = (now - self._started) / (epoch - self._first) * (self._epochs - epoch)
             rest = f"  about {_duration(left)} left" if left else ""
-            self.say(f"{self._name}: epoch {epoch}/{self._epochs}  {note}{rest}")
+            self.say(f"{self._name}: {self._unit} {epoch}/{self._epochs}  {note}{rest}")
             self._spoken = now
 
     def _end(self) -> None:
