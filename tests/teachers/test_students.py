@@ -12,6 +12,7 @@ from limbeck.models import ModelSpec, build_model
 from limbeck.recipes import read_recipe
 from limbeck.recipes.rerun import evaluate_run
 from limbeck.report.compare import group, read_runs
+from limbeck.report.page import write_page
 from limbeck.teachers.students import build_students
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
@@ -148,3 +149,13 @@ def test_equal_networks_have_nothing_to_teach_each_other(tmp_path, monkeypatch):
 class Same:
     def generate_state(self, _):
         return [0]
+
+
+def test_a_page_has_the_curves_of_every_student(run):
+    groups = group(read_runs([run]))
+    write_page(groups, "last", run / "page.html", "three")
+    text = (run / "page.html").read_text()
+    for one in groups[:3]:
+        assert f'"{one.label}, validation\\u002ferror"' in text
+        assert f'"{one.label}, error"' in text
+    assert "student=ensemble, validation" not in text

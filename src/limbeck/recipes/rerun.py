@@ -27,6 +27,8 @@ def evaluate_run(
 ) -> dict[str, dict[str, float]]:
     """Return the unscaled test figures of a run's students by name, and of several also of their ensemble.
 
+    A gated ensemble, which no recipe builds again, is not among them; there it is the "mean" of the branches.
+
     Args:
         run: the run's folder.
         which: weights.
@@ -42,7 +44,8 @@ def evaluate_run(
     networks = trained(run, which, inputs, runtime.device)
     found = dict(zip(networks, predictions(Peers(list(networks.values())), test, runtime), strict=True))
     if len(found) > 1:
-        found[ENSEMBLE] = ensemble(list(found.values()))
+        gated = (run / f"{ENSEMBLE}.safetensors").exists()
+        found["mean" if gated else ENSEMBLE] = ensemble(list(found.values()))
     return {name: summary(said.logits, said.labels) for name, said in found.items()}
 
 

@@ -86,13 +86,13 @@ def _learning_curves(groups: Sequence[Group]) -> go.Figure:
     """Draw training and validation error by epoch, averaged over seeds."""
     drawing = go.Figure(layout={"title": "Learning: validation error (thick) and training error (thin), by epoch"})
     for i, group in enumerate(groups):
-        for key, width in (("validation/error", 2.5), ("error", 1.0)):
-            curves = [[line[key] for line in _history(run) if key in line] for run in group.runs.values()]
+        for kind, width in (("validation/error", 2.5), ("error", 1.0)):
+            curves = [_curve(run, kind) for run in group.runs.values()]
             shortest = min(len(curve) for curve in curves)
             if shortest:
                 mean = np.mean([curve[:shortest] for curve in curves], axis=0)
                 drawing.add_scatter(
-                    x=np.arange(1, shortest + 1), y=100 * mean, mode="lines", name=f"{plain(group.label)}, {key}",
+                    x=np.arange(1, shortest + 1), y=100 * mean, mode="lines", name=f"{plain(group.label)}, {kind}",
                     line=line(i) | {"width": width}, showlegend=width > 1,
                 )  # fmt: skip
     drawing.update_xaxes(title="epoch")
@@ -104,6 +104,14 @@ def _predictions(run: FinishedRun, which: Which) -> tuple[NDArray[np.float64], N
     """Return a run's test probabilities [N, K] and labels [N]."""
     said = read_predictions(run.folder, run.student, which)
     return probabilities(said.logits), said.labels
+
+
+def _curve(run: FinishedRun, kind: str) -> list[float]:
+    """Return a student's error by epoch; of several, each has its number in the log, and their ensemble has none."""
+    number = run.student.removeprefix("student").removeprefix("-")
+    numbered = {"validation/error": f"validation/{number}/error", "error": f"error/{number}"}
+    key = numbered[kind] if number else kind
+    return [line[key] for line in _history(run) if key in line]
 
 
 def _history(run: FinishedRun) -> list[dict[str, Any]]:
