@@ -139,7 +139,7 @@ def distil(
             they are trained in place, too.
         method: a name, a mapping as in a recipe (`{"name": "kd", "alpha": 0.9}`), or any `TargetWriter`, your own too.
         teacher: for methods that need one: a trained network with the same classes (it is frozen and moved to the
-            device), or the folder of an earlier run.
+            device), or the folder of an earlier run, of one of several students as "FOLDER/student-1".
         epochs: passes over the training data.
         batch_size: examples per step.
         optimiser: SGD with learning rate 0.1 by default; a name, a mapping or an object.
@@ -204,7 +204,8 @@ def distil(
     if taught is not None and kept.cache is not None and kept.cycle is not None:
         form, precision = logits_format(kept.cache_dtype, kept.cache_top_k), choices.training.precision
         drawn = {"view_seed": view_seed}
-        answering = with_cache(taught, Path(kept.cache), form, splits.train, precision, kept.cycle, drawn)
+        views = len(networks) if writer.needs.own_views else 1
+        answering = with_cache(taught, Path(kept.cache), form, splits.train, precision, kept.cycle, drawn, views)
     cohort = writer.cohort(networks)
     optimisers = [choices.optimiser] * len(cohort.parts)
     job = Job(name, cohort, writer, answering, splits, optimisers, choices.schedule,
@@ -247,6 +248,8 @@ def _networks(
 ) -> Sequence[nn.Module]:
     """Return the networks to train, as many as the method wants."""
     name, needs = type(method).__name__, method.needs
+    if not isinstance(peers, Sequence) or not all(isinstance(peer, nn.Module) for peer in peers):
+        raise LimbeckError("peers is a list of networks (nn.Module)")
     if needs.copies > 1:
         raise LimbeckError(f"{name} makes its students of a network by name: write a recipe, and give limbeck train it")
     if 1 + len(peers) < needs.students:
@@ -279,6 +282,10 @@ def _teacher(
         named = type(teacher).__qualname__
         found = Teacher(teacher, name=named).meet(inputs, device)
         return found, Origin(named, found.fingerprint())
-    choice = TeacherChoice(run=str(teacher))
+    place = Path(teacher)
+    number = place.name.removeprefix("student-")
+    choice = TeacherChoice(run=str(place))
+    if place.name.startswith("student-") and number.isdecimal() and not place.is_dir():
+        choice = TeacherChoice(run=str(place.parent), student=int(number))
     found = load_teacher(choice, inputs).meet(inputs, device)
     return found, origin(choice, found)

@@ -114,6 +114,31 @@ def test_a_method_of_ones_own():
     assert distil(method=Halved(), epochs=12).last["error"] < 0.1
 
 
+def test_peers_learn_together(tmp_path):
+    torch.manual_seed(5)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3))
+    general = {"name": "kdcl", "ensemble": "general"}
+    result = distil(method=general, peers=[other], held_out=9, epochs=12, folder=tmp_path)
+    assert result.peers[0].student is other
+    assert result.peers[0].last["error"] < 0.1
+    every = [torch.from_numpy(one.predictions.logits).double() for one in (result, *result.peers)]
+    labels = torch.from_numpy(result.predictions.labels)
+    together = nn.functional.nll_loss((every[0].softmax(1) / 2 + every[1].softmax(1) / 2).log(), labels)
+    assert result.ensemble["nll"] == pytest.approx(together.item(), rel=1e-4)
+    assert distil(method="cross_entropy").ensemble is None
+
+
+def test_one_of_several_students_teaches(tmp_path):
+    torch.manual_seed(5)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, 3))
+    distil(method="dml", peers=[other], epochs=1, folder=tmp_path / "pair")
+    with pytest.raises(limbeck.LimbeckError, match="has 2 students: choose one"):
+        distil(method="kd", teacher=tmp_path / "pair")
+    # of a network of one's own a folder does not know how to build it
+    with pytest.raises(limbeck.LimbeckError, match=r"student-1\.safetensors is of a network of your own"):
+        distil(method="kd", teacher=tmp_path / "pair" / "student-1")
+
+
 def test_a_run_is_kept_continued_and_equal_with_and_without_workers(tmp_path):
     kept = distil(folder=tmp_path / "run")
     assert (kept.folder / "student.safetensors").exists()
@@ -153,6 +178,11 @@ def test_optimiser_schedule_and_training_are_read_as_in_a_recipe():
         ({"cache": "answers", "cycle": 2}, "set view_seed and cycle"),
         ({"cache": "answers", "view_seed": 2}, "set view_seed and cycle"),
         ({"cache_top_k": 3}, "set cache too"),
+        ({"method": "dml"}, "DML teaches at least 2 students together: give the others"),
+        ({"method": "dml", "peers": [network()]}, "student-0 and student-1 have the same weights"),
+        ({"method": "one"}, "ONE makes its students of a network by name: write a recipe"),
+        ({"method": {"name": "kdcl", "ensemble": "general"}}, "by examples that none learns from: give held_out="),
+        ({"held_out": -1}, "held_out is a share or a number of training examples, not -1"),
         ({"cache": "answers", "view_seed": 0, "cycle": 2}, "give teacher= as well, or leave cache out"),
     ],
 )

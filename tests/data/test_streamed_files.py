@@ -101,3 +101,14 @@ def test_image_folder_is_streamed(image_tree):
     raw = ImageFolder(str(image_tree(splits=("train", "val"))), size=16).load()
     assert raw.classes == ("cat", "dog")
     assert raw.test.labels.tolist() == [0] * 5 + [1] * 5
+
+
+def test_a_file_is_decoded_once_for_all_its_views(image_tree, monkeypatch):
+    examples, found = files(image_tree(), (RandomResizedCrop(16), Flip()))
+    (one,) = zip(*(batch.views for batch in epoch(examples, views=1, batch_size=10)), strict=True)
+    seen = []
+    monkeypatch.setattr("limbeck.data.readers.decode", lambda path: seen.append(path) or decode(path))
+    first, second, _ = zip(*(batch.views for batch in epoch(examples, views=3, batch_size=10)), strict=True)
+    assert sorted(seen) == sorted(found.paths)
+    assert torch.equal(torch.cat(first), torch.cat(one))
+    assert not torch.equal(torch.cat(first), torch.cat(second))

@@ -1,6 +1,7 @@
 """A stage of several students: what it builds, what it leaves behind, and what it refuses."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from safetensors.torch import load_file
 
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model
-from limbeck.recipes import read_recipe
+from limbeck.recipes.read import plan, read_recipe
 from limbeck.recipes.rerun import evaluate_run
 from limbeck.report.compare import group, read_runs
 from limbeck.report.page import write_page
@@ -117,6 +118,48 @@ def test_one_of_them_teaches(run, tmp_path):
     taught = ["peers=[]", "method=kd", f"teacher={{run: {run}, student: 2}}", "training.epochs=1"]
     train(tmp_path / "taught", *taught)
     assert "cnn by dml, student-2, last" in (tmp_path / "taught" / "environment.json").read_text()
+
+
+STAGED = {
+    "data": {"source": "digits"},
+    "training": {"epochs": 1},
+    "stages": {
+        "pair": {"model": "resnet8", "peers": ["resnet20"], "method": "dml"},
+        "student": {"model": "resnet14", "method": "kd", "teacher": {"stage": "pair", "student": 1}},
+    },
+}
+
+
+def test_the_one_that_teaches_a_stage_is_the_one_that_is_checked():
+    for relation, choices in (("larger", [1]), ("smaller", [0])):
+        for student in (0, 1):
+            found = plan(
+                STAGED, "here", [f"stages.student.teacher={{stage: pair, student: {student}, relation: {relation}}}"]
+            )
+            with nullcontext() if student in choices else pytest.raises(LimbeckError, match="the teacher must be"):
+                found._loaded(Runtime("cpu", 1, 1))
+    for choice, says in (
+        (
+            "stages.student.teacher.student=2",
+            "its teacher 'pair' has 2 student(s): choose one by teacher.student, 0 to 1",
+        ),
+        (
+            "stages.student.teacher.student=",
+            "its teacher 'pair' has 2 student(s): choose one by teacher.student, 0 to 1",
+        ),
+        ("stages.pair={peers: [], method: cross_entropy}", "has 1 student(s): leave teacher.student out"),
+    ):
+        with pytest.raises(LimbeckError) as caught:
+            plan(STAGED, "here", [choice])
+        assert says in str(caught.value)
+
+
+def test_a_run_with_held_out_examples_is_evaluated_on_other_data(tmp_path):
+    train(tmp_path / "run", "method={name: kdcl, ensemble: general}", "data.held_out=500", "training.epochs=1")
+    figures = evaluate_run(tmp_path / "run", "last", ["data.examples=50"], "cpu")
+    assert set(figures) == {"student-0", "student-1", "student-2", "ensemble"}
+    rates = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert rates["lr/0"] == rates["lr/1"] == pytest.approx(5 * rates["lr/2"])
 
 
 @pytest.mark.parametrize(

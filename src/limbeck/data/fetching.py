@@ -58,21 +58,32 @@ class Fetcher(Dataset["Tensor | LimbeckError"]):
         A user's mistake is returned: raised in a worker, it would arrive wrapped in a traceback.
         """
         try:
-            return torch.stack(
-                [image for view in np.unique(fetch.keys[:, 0]) for image in self._read(fetch, int(view))]
-            )
+            return torch.stack(self._read(fetch))
         except LimbeckError as error:
             return error
 
-    def _read(self, fetch: Fetch, view: int) -> Iterator[Tensor]:
+    def _read(self, fetch: Fetch) -> list[Tensor]:
+        """Read one image after the other, all views of each, so that it is decoded once and no two are held."""
+        drawn = [numbers for view in np.unique(fetch.keys[:, 0]) for numbers in self._draw(fetch, int(view))]
+        images: dict[int, Tensor] = {}
+        example, opened = -1, None
+        for place in np.argsort(fetch.keys[:, 1], kind="stable").tolist():
+            if fetch.keys[place, 1] != example:
+                example = int(fetch.keys[place, 1])
+                opened = self._reader.opened(example)
+            word, numbers = drawn[place]
+            images[place] = self._reader.read(example, word, numbers, opened)
+        return [images[place] for place in range(len(drawn))]
+
+    def _draw(self, fetch: Fetch, view: int) -> Iterator[tuple[int, Tensor | None]]:
+        """Return the random bits and numbers of one view's readings."""
         ids = torch.from_numpy(fetch.keys[fetch.keys[:, 0] == view, 1])
         words = draws.words(fetch.seed or 0, fetch.epoch, view, ids, stream=draws.DATASET).tolist()
         numbers: Tensor | list[None] = [None] * len(ids)
         if fetch.seed is not None:
             slots = self._reader.slots
             numbers = draws.uniform(fetch.seed, fetch.epoch, view, ids, slots, stream=draws.SIZE)
-        for example, word, row in zip(ids.tolist(), words, numbers, strict=True):
-            yield self._reader.read(example, word, row)
+        return zip(words, numbers, strict=True)
 
 
 class Queue(Sampler[Fetch]):

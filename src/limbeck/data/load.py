@@ -64,7 +64,8 @@ class Data:
         validation: how many training examples are held out (stratified): a share (float) or a number (int); 0
             for none.
         held_out: how many more are held out, a share or a number, for methods that ask their students about examples
-            that none of them learns from (the general ensemble of KDCL); 0 for none.
+            that none of them learns from (the general ensemble of KDCL); with other methods it is left out all the
+            same, so that all learn from the same images; 0 for none.
         classes: use only the first so many classes, in the order of their labels; None uses all.
         examples: use only so many training examples (stratified), chosen from what is not held out; None uses all.
         split_seed: of these choices.

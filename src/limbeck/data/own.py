@@ -14,6 +14,7 @@ from limbeck.data.readers import MapDataset
 from limbeck.data.split import stratified_split
 from limbeck.data.streamed import StreamedExamples
 from limbeck.data.targets import targets_of
+from limbeck.errors import LimbeckError
 
 # As in recipes: what is held out does not move with the seed of a run, so that runs can be paired by seed.
 SPLIT_SEED = 0
@@ -42,6 +43,8 @@ def own_splits(
     Raises:
         LimbeckError: the labels cannot be read, or cannot be split so.
     """
+    if isinstance(held_out, bool) or not isinstance(held_out, int | float) or held_out < 0:
+        raise LimbeckError(f"held_out is a share or a number of training examples, not {held_out!r}")
     wrap = partial(StreamedExamples.wrap, workers=workers, device=device)
     kept: NDArray[np.int64] | None = None
     cut: list[StreamedExamples | None] = []

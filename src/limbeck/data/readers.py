@@ -38,13 +38,24 @@ class Reader(Protocol):
     @property
     def slots(self) -> int: ...  # noqa: D102
 
-    def read(self, example: int, word: int, numbers: Float[Tensor, " slots"] | None) -> Tensor:
+    def opened(self, example: int) -> Tensor | None:
+        """Return what all random readings of an image share, or None where each begins anew.
+
+        Raises:
+            LimbeckError: it can't be read.
+        """
+        ...
+
+    def read(
+        self, example: int, word: int, numbers: Float[Tensor, " slots"] | None, opened: Tensor | None = None
+    ) -> Tensor:
         """Read an image.
 
         Args:
             example: its id.
             word: 64 random bits of its own.
             numbers: random numbers in [0, 1), or None for the reading without randomness.
+            opened: what `opened` has returned, or None.
 
         Raises:
             LimbeckError: it can't be read.
@@ -69,9 +80,15 @@ class FileReader:
         """How many random numbers a random reading needs."""
         return self._crop.slots if self._crop else 0
 
-    def read(self, example: int, word: int, numbers: Float[Tensor, " slots"] | None) -> UInt8[Tensor, "3 size size"]:
+    def opened(self, example: int) -> UInt8[Tensor, "3 height width"]:
+        """Return the decoded image."""
+        return decode(self._paths[example])
+
+    def read(
+        self, example: int, word: int, numbers: Float[Tensor, " slots"] | None, opened: Tensor | None = None
+    ) -> UInt8[Tensor, "3 size size"]:
         """Read an image, as 8-bit RGB, with antialias."""
-        image = decode(self._paths[example])
+        image = self.opened(example) if opened is None else opened
         if self._crop is None or numbers is None:
             # The share of the image that is customary for evaluation: 224 of 256.
             shrunk = vision.resize(image, [int(self._size / 0.875)], antialias=True)
@@ -120,8 +137,11 @@ class DatasetReader:
         self.shape: tuple[int, int, int] = (first.shape[0], first.shape[1], first.shape[2])
         self.floating = first.is_floating_point()
 
+    def opened(self, example: int) -> None:
+        """Return nothing: the data set reads and changes an image in one."""
+
     def read(
-        self, example: int, word: int, numbers: Float[Tensor, " slots"] | None
+        self, example: int, word: int, numbers: Float[Tensor, " slots"] | None, opened: Tensor | None = None
     ) -> Shaped[Tensor, "channels height width"]:
         """Read an image; the data set's own transforms always run, `in_order` as well, seeded by `word`."""
         with seeded(word):

@@ -82,7 +82,7 @@ def test_examples(run: Path, overrides: Sequence[str], device: torch.device | st
     """
     stage_tree = recipe_of(run)
     # the test set is neither cut nor changed at random, and other data need not allow what the training data did
-    whole: dict[str, Any] = {"validation": 0, "examples": None, "views": [], "mix": None}
+    whole: dict[str, Any] = {"validation": 0, "held_out": 0, "examples": None, "views": [], "mix": None}
     tree = {"data": stage_tree["data"] | whole, "model": stage_tree["model"]}
     for text in overrides:
         if not text.startswith("data."):

@@ -195,7 +195,8 @@ def _data(data: Data, scale: Scale, held: bool) -> dict[str, Any]:
     there = _extent(plain["source"], classes)
     wanted = max(scale.validation, there.classes) if scale.always or held or data.validation else 0
     validation = min(wanted, there.examples // 4)
-    held_out = min(max(scale.validation, there.classes), there.examples // 4) if data.held_out else 0
+    asked = data.held_out if isinstance(data.held_out, int) or not data.held_out else PLENTY
+    held_out = min(max(scale.validation, there.classes), there.examples // 4, int(asked))
     left = there.examples - validation - held_out
     examples = min(max(scale.examples, there.classes), data.examples or PLENTY, left)
     source, views = plain["source"], plain["views"]

@@ -198,7 +198,14 @@ def _show(value: Any) -> str:
     """Return a value as a label has it: of views, say, the names."""
     if not isinstance(value, list):
         return str(value)
-    return "+".join(str(item["name"]) if isinstance(item, Mapping) and "name" in item else str(item) for item in value)
+    return "+".join(_show_item(item) for item in value) or "none"
+
+
+def _show_item(item: Any) -> str:
+    """Return a view or a peer as a label has it."""
+    if isinstance(item, Mapping) and isinstance(item.get("model"), Mapping):
+        return str(item["model"]["name"])
+    return str(item["name"]) if isinstance(item, Mapping) and "name" in item else str(item)
 
 
 def paired(group: Group, first: Group, key: str, which: Which) -> Paired | None:

@@ -107,7 +107,7 @@ def _predictions(run: FinishedRun, which: Which) -> tuple[NDArray[np.float64], N
 
 
 def _curve(run: FinishedRun, kind: str) -> list[float]:
-    """Return a student's error by epoch; of several, each has its number in the log, and their ensemble has none."""
+    """Return a student's error by epoch; of several, each has its number in the log; an ensemble's is not drawn."""
     number = run.student.removeprefix("student").removeprefix("-")
     numbered = {"validation/error": f"validation/{number}/error", "error": f"error/{number}"}
     key = numbered[kind] if number else kind

@@ -23,7 +23,7 @@ from limbeck.teachers.students import PeerChoice, build_students, specs
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job
 from limbeck.train.loop import Training
-from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice
+from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice, check_kinds
 from limbeck.train.progress import Display
 from limbeck.train.rates import RATES, Cosine, Rate
 from limbeck.train.run import run
@@ -60,6 +60,7 @@ class Stage:
     def __post_init__(self) -> None:
         for network in self.networks:
             check_model(network)
+        check_kinds([self.optimiser, *(peer.optimiser or self.optimiser for peer in self.peers)])
         if self.method.needs.held_out and not self.data.held_out:
             raise ValueError("the method weighs its students by examples that none learns from: set data.held_out")
         if self.training.trace and len(self.networks) > 1:
@@ -133,12 +134,28 @@ class Plan:
         stage, teacher = self.stages[name], self.stages[taught_by]
         for relation in stage.relations:
             for network in stage.networks:
-                check_names(relation, teacher.model, network, f"stage {name!r}")
+                check_names(relation, self._teaching(name), network, f"stage {name!r}")
         if stage.teacher is not None and stage.teacher.which == "best" and not teacher.data.validation:
             raise LimbeckError(
                 f"stage {name!r}: teacher.which is best, but stage {taught_by!r} has no validation split to choose it "
                 "on: set its data.validation, or take the last weights"
             )
+
+    def _teaching(self, name: str) -> ModelSpec:
+        """Return the network that teaches a stage.
+
+        Raises:
+            LimbeckError: the teacher's stage has several students, and it is not said which one; or no such one.
+        """
+        choice = self.stages[name].teacher
+        assert choice is not None
+        assert choice.stage is not None
+        networks = self.stages[choice.stage].networks
+        if (choice.student is None) != (len(networks) == 1) or (choice.student or 0) >= len(networks):
+            asked = f"choose one by teacher.student, 0 to {len(networks) - 1}"
+            mend = "leave teacher.student out" if len(networks) == 1 else asked
+            raise LimbeckError(f"stage {name!r}: its teacher {choice.stage!r} has {len(networks)} student(s): {mend}")
+        return networks[choice.student or 0]
 
     @property
     def student(self) -> Stage:
@@ -215,7 +232,7 @@ class Plan:
                     f"stage {name!r} learns {len(classes)} classes, its teacher {teacher!r} {known}, or others: "
                     "give both the same data.source and data.classes"
                 )
-            teaching, *learning = (outline(m, len(classes)) for m in (self.stages[teacher].model, *stage.networks))
+            teaching, *learning = (outline(m, len(classes)) for m in (self._teaching(name), *stage.networks))
             for relation, network in itertools.product(stage.relations, learning):
                 check_relation(relation, teaching, network, f"stage {name!r}")
         return loaded
@@ -243,7 +260,8 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
         content["teacher"] = teacher.fingerprint()
     answering: Answering | None = teacher
     if choice is not None and choice.cache is not None and teacher is not None:
-        answering = replayed(choice, teacher, stage.data, train, stage.training.precision)
+        views = len(cohort.names) if stage.method.needs.own_views else 1
+        answering = replayed(choice, teacher, stage.data, train, stage.training.precision, views)
     plain = fields_of(stage)
     return Job(
         name=name,

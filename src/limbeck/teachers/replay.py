@@ -158,8 +158,10 @@ class ReplayedTeacher:
         return places + number * len(self._ids)
 
 
-def replayed(choice: TeacherChoice, teacher: Network, data: Data, train: Examples, precision: str) -> ReplayedTeacher:
-    """Return the teacher of a recipe with its cache.
+def replayed(
+    choice: TeacherChoice, teacher: Network, data: Data, train: Examples, precision: str, views: int
+) -> ReplayedTeacher:
+    """Return the teacher of a recipe with its cache, which holds so many views of each example.
 
     Raises:
         LimbeckError: the cache holds other answers, or the disk is too small.
@@ -169,7 +171,7 @@ def replayed(choice: TeacherChoice, teacher: Network, data: Data, train: Example
     recipe = fields_of(data)
     drawn = {name: recipe[name] for name in ("views", "mix", "view_seed")}
     form = logits_format(choice.cache_dtype, choice.cache_top_k)
-    return with_cache(teacher, Path(choice.cache), form, train, precision, data.cycle, drawn)
+    return with_cache(teacher, Path(choice.cache), form, train, precision, data.cycle, drawn, views)
 
 
 def with_cache(
@@ -180,6 +182,7 @@ def with_cache(
     precision: str,
     cycle: int,
     drawn: Mapping[str, Any],
+    views: int,
 ) -> ReplayedTeacher:
     """Return a teacher with a cache.
 
@@ -191,6 +194,7 @@ def with_cache(
         precision: of the teacher's forward.
         cycle: epochs after which views come again.
         drawn: what the views depend on beside the examples, as plain values by name.
+        views: how many of an example a batch has.
 
     Raises:
         LimbeckError: the cache holds other answers, or the disk is too small.
@@ -203,4 +207,4 @@ def with_cache(
         **drawn,
         "precision": precision,
     }
-    return ReplayedTeacher(teacher, folder, train.ids, len(train.classes), cycle, format, about)
+    return ReplayedTeacher(teacher, folder, train.ids, len(train.classes), cycle, format, about, views)

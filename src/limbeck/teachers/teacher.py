@@ -164,7 +164,10 @@ def students_of(run: Path) -> list[str]:
     results = run / "results.json"
     if not results.exists():
         raise LimbeckError(f"{run} has no results.json: it is no run, or not a finished one")
-    return [name for name in files.read_json(results)["students"] if name.startswith("student")]
+    found = files.read_json(results)
+    if not isinstance(found, dict) or not isinstance(found.get("students"), dict):
+        raise LimbeckError(f"{results} is damaged; remove its folder and train again")
+    return [name for name in found["students"] if name.startswith("student")]
 
 
 def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
@@ -177,7 +180,8 @@ def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
     trained, planned = files.read_json(Path(choice.run) / "results.json")["epochs"], recipe["training"]["epochs"]
     stopped = f" for {trained} of {planned} epochs" if trained < planned else ""
     which = choice.which if choice.student is None else f"student-{choice.student}, {choice.which}"
-    label = f"{recipe['model']['name']} by {recipe['method']['name']}{stopped}, {which}"
+    model = recipe["peers"][choice.student - 1]["model"] if choice.student and recipe.get("peers") else recipe["model"]
+    label = f"{model['name']} by {recipe['method']['name']}{stopped}, {which}"
     return Origin(label, f"{environment['group']} {which}")
 
 

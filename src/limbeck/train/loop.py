@@ -37,7 +37,8 @@ class Training:
     Attributes:
         epochs: passes over the training examples.
         stop_epoch: end after so many epochs, in the middle of the schedules that `epochs` sets (a poor teacher).
-        stop_accuracy: end at the first epoch whose accuracy on the validation split reaches this share.
+        stop_accuracy: end at the first epoch whose accuracy on the validation split reaches this share, that of every
+            student where there are several.
         batch_size: examples per optimiser step, over all processes; batches of an epoch differ by at most one example.
         shuffle: how far examples move between epochs: "global", over all processes; "node", over those of a machine;
             "process", not at all. Where they stay, so do past predictions, and nobody sends them to another. Each batch
@@ -153,7 +154,7 @@ def fit(
             state.check()
             close_epoch(session)
             state.epoch, state.batch = state.epoch + 1, 0
-            values = state.sums.means(runtime) | {"lr": stepper.param_groups[0]["lr"]}
+            values = state.sums.means(runtime) | _rates(stepper)
             values |= objective.writer.figures()
             state.sums = Sums()
             if state.trace is not None:
@@ -165,12 +166,19 @@ def fit(
             display.advance(state.epoch, values)
             save(session)
     if training.stop_accuracy is not None and not state.reached:
-        best = 1 - min(kept["error"] for kept in state.best)
+        best = 1 - max(kept["error"] for kept in state.best)
+        whose = "its best was" if len(state.best) == 1 else "all students have to in one epoch, and one's best was"
         raise LimbeckError(
             f"{name} never reached training.stop_accuracy {training.stop_accuracy:g} on the validation split in "
-            f"{state.epoch} epochs; its best was {best:.4g}: lower stop_accuracy or train longer, in a new folder"
+            f"{state.epoch} epochs; {whose} {best:.4g}: lower stop_accuracy or train longer, in a new folder"
         )
     return state
+
+
+def _rates(stepper: Optimizer) -> dict[str, float]:
+    """Return the learning rate, or that of each student where they differ."""
+    rates = [group["lr"] for group in stepper.param_groups]
+    return {"lr": rates[0]} if len(set(rates)) == 1 else {f"lr/{i}": rate for i, rate in enumerate(rates)}
 
 
 def _reached(values: Mapping[str, float], accuracy: float | None) -> bool:

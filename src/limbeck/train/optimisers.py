@@ -85,10 +85,8 @@ class AdamW:
 OPTIMISERS = {"sgd": SGD, "adamw": AdamW}
 
 
-def build(choices: Sequence[OptimiserChoice], networks: Sequence[nn.Module]) -> Optimizer:
-    """Return one optimiser over several networks, with each one's own hyper-parameters.
-
-    A group's `initial_lr` is the learning rate that the schedule multiplies.
+def check_kinds(choices: Sequence[OptimiserChoice]) -> None:
+    """Check that one optimiser can serve several students.
 
     Raises:
         LimbeckError: the choices are of several kinds.
@@ -96,6 +94,20 @@ def build(choices: Sequence[OptimiserChoice], networks: Sequence[nn.Module]) -> 
     kinds = sorted({type(choice).__name__ for choice in choices})
     if len(kinds) > 1:
         raise LimbeckError(f"students of one run step by one kind of optimiser, not by {' and '.join(kinds)}")
+
+
+def build(choices: Sequence[OptimiserChoice], networks: Sequence[nn.Module]) -> Optimizer:
+    """Return one optimiser over several networks, with each one's own hyper-parameters.
+
+    A group's `initial_lr` is the learning rate that the schedule multiplies.
+
+    Raises:
+        LimbeckError: the choices are of several kinds, or two networks share a weight.
+    """
+    check_kinds(choices)
+    weights = [weight for network in networks for weight in network.parameters()]
+    if len({id(weight) for weight in weights}) < len(weights):
+        raise LimbeckError("two students share a weight, so they cannot step by themselves: make each network anew")
     groups = [
         {"params": list(network.parameters()), "initial_lr": choice.lr, **choice.options}
         for choice, network in zip(choices, networks, strict=True)

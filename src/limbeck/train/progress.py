@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 SECONDS_BETWEEN_LINES = 10.0
 SHOWN = ("loss", "error", "validation/error")
+# of several students: "error/0", "validation/0/error"
+_UNNUMBERED = re.compile(r"/\d+")
 
 
 class Display:
@@ -63,7 +66,7 @@ class Display:
 
     def advance(self, epoch: int, values: Mapping[str, float]) -> None:
         """Show a finished epoch (or other unit), counted from 1."""
-        note = "  ".join(f"{name} {values[name]:.4g}" for name in SHOWN if name in values)
+        note = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if _UNNUMBERED.sub("", name) in SHOWN)
         if self._run is not None:
             self._bars.update(self._run, completed=epoch, note=note)
         now = time.monotonic()

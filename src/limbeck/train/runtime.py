@@ -97,9 +97,9 @@ class Runtime:
             optimiser: over its parameters.
             turns: whether a backward pass may reach only some of them.
         """
-        if turns and self.world > 1:
+        if self.world > 1:
             # known only now, and Fabric asks for it when it is made
-            self.fabric.strategy._ddp_kwargs["find_unused_parameters"] = True  # type: ignore[attr-defined]
+            self.fabric.strategy._ddp_kwargs["find_unused_parameters"] = turns  # type: ignore[attr-defined]
         wrapped = self.fabric.setup_module(model)
         return wrapped, self.fabric.setup_optimizers(optimiser)
 

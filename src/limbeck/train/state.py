@@ -118,7 +118,7 @@ class State:
         Raises:
             LimbeckError: examples would have to move to other processes than they are to stay on.
         """
-        before, now = state.get("shards", []), self.shards
+        before, now = state["shards"], self.shards
         if before != now and max(len(before), len(now)) > 1:
             raise LimbeckError(
                 f"this run's examples stay in {len(before)} shard(s), and with the processes and nodes here there "
