@@ -168,6 +168,7 @@ def test_a_run_with_held_out_examples_is_evaluated_on_other_data(tmp_path):
         (["peers=[]"], "DML teaches at least 2 students together, here is 1: name the others in peers"),
         (["peers=cnn"], "peers: must be a list"),
         (["peers=[{modell: cnn}]"], "unknown key 'modell' in peers.0; did you mean 'model'"),
+        (["peers=[{model: cnn, lr: 0.1}]"], "unknown key 'lr' in peers.0; there are: model, optimiser"),
         (["peers=[rsnet8]"], "model 'rsnet8' is unknown; did you mean 'resnet8'"),
         (["peers=[{model: cnn, optimiser: adamw}]"], "one kind of optimiser, not by AdamW and SGD"),
         (["training.trace=true"], "training.trace follows one student, and here are several"),

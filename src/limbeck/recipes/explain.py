@@ -99,7 +99,7 @@ def _tables(hint: Any) -> dict[str, type]:
 
 
 def _dataclass(hint: Any) -> type | None:
-    for part in (hint, *get_args(hint)):
-        if isinstance(part, type) and dataclasses.is_dataclass(part):
-            return part
-    return None
+    """Return the first dataclass inside an annotation."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return hint
+    return next((found for part in get_args(hint) if (found := _dataclass(part)) is not None), None)
