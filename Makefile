@@ -30,6 +30,7 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/memory.py step
 	$(BIN)/python benchmarks/memory.py replay
+	$(BIN)/python benchmarks/online.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

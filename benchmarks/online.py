@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from step import BATCH, CLASSES, examples, measure, repeated, rounds_of, session_of, timed
+from step import BATCH, CLASSES, examples, measure, repeated, rounds_of, session_of, steps_parser, timed
 from torch import nn
 
 from limbeck.core import Objective
@@ -45,7 +45,7 @@ STUDENTS, MANY_CLASSES, LARGE_BATCH = 5, 1000, 256
 
 
 def main() -> None:
-    options = parse()
+    options = steps_parser(__doc__, steps=4).parse_args()
     runtime = Runtime(options.device, 1, 1, options.precision)
     with TemporaryDirectory() as folder:
         start = functools.partial(session, runtime=runtime, steps=options.steps, folder=Path(folder))
@@ -57,16 +57,6 @@ def main() -> None:
     print(text)
     if options.out:
         options.out.write_text(text)
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed", "16-mixed"])
-    parser.add_argument("--out", type=Path)
-    return parser.parse_args()
 
 
 def session(method: TargetWriter, names: tuple[str, ...], runtime: Runtime, steps: int, folder: Path) -> Session:

@@ -77,14 +77,20 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = steps_parser(__doc__, steps=6)
+    parser.add_argument("--compile", action="store_true")
+    return parser.parse_args()
+
+
+def steps_parser(about: str | None, steps: int) -> argparse.ArgumentParser:
+    """Return what every benchmark of training steps can be told."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed", "16-mixed"])
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path)
-    return parser.parse_args()
+    return parser
 
 
 def network(runtime: Runtime, compiled: bool, channels_last: bool) -> nn.Module:
