@@ -143,8 +143,8 @@ class KDCL(TargetWriter):
         logits, labels = _read(logits, units.by_label(lambda y: functional.one_hot(y, logits.shape[-1]).float()))
         if self.ensemble == "general":
             shares = self.shares or [1 / len(logits)] * len(logits)
-            softened = zip(shares, (logits / self.temperature).softmax(-1), strict=True)
-            return functional.normalize(torch.stack([w * p for w, p in softened]).sum(0).clamp_min(0), p=1.0, dim=-1)
+            pairs = zip(shares, (logits / self.temperature).softmax(-1), strict=True)
+            return (mixed := torch.stack([w * p for w, p in pairs]).sum(0).clamp_min(0)) / mixed.sum(-1, keepdim=True)
         build = naive if self.ensemble == "naive" else linear
         chosen = minlogit(logits, labels) if self.ensemble == "minlogit" else build(logits, labels, self.per)
         return (chosen / self.temperature).softmax(-1)
