@@ -1,4 +1,4 @@
-"""Schedules, taps, cohorts, objectives, named fields: the small parts of the core."""
+"""Schedules, cohorts, objectives, named fields: the small parts of the core."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from limbeck.core import Batch, Clock, LimbeckError, Objective, Peers, RampUp, Tapped, Until
+from limbeck.core import Batch, Clock, LimbeckError, Objective, Peers, RampUp, Until
 from limbeck.core.config import Named, configurable, fields_of
 from limbeck.core.objective import TargetWriter
 from limbeck.core.schedules import Constant, Linear, at
@@ -25,45 +25,6 @@ def test_schedules_at_first_and_last_epoch():
     assert RampUp(1.0, 80)(Clock(60, 300)) == pytest.approx(0.73, abs=5e-3)
     assert RampUp(1.0, 80)(last) == 1.0
     assert [Until(0.9, 2)(Clock(epoch, 4)) for epoch in range(4)] == [0.9, 0.9, 0.0, 0.0]
-
-
-class Net(nn.Module):
-    def __init__(self, inplace):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 2, 3)
-        self.bn = nn.BatchNorm2d(2)
-        self.relu = nn.ReLU(inplace=inplace)
-        self.unused = nn.Linear(1, 1)
-
-    def forward(self, x):
-        return self.relu(self.bn(self.conv(x))).mean((2, 3))
-
-
-@pytest.mark.parametrize("inplace", [True, False])
-def test_a_tap_sees_what_the_layer_put_out_also_under_an_inplace_relu(inplace):
-    torch.manual_seed(0)
-    net = Net(inplace).eval()
-    view = torch.randn(3, 1, 6, 6)
-    output = Tapped(net, ["bn", "relu"])(view)
-    expected = net.bn(net.conv(view))
-    assert torch.equal(output.taps["bn"], expected)
-    assert torch.equal(output.taps["relu"], expected.relu())
-    output.taps["bn"].sum().backward()
-    assert net.conv.weight.grad is not None
-
-
-def test_taps_say_what_is_wrong():
-    with pytest.raises(LimbeckError, match="no layer 'bn2'; did you mean 'bn'"):
-        Tapped(Net(False), ["bn2"])
-    with pytest.raises(LimbeckError, match="'unused' did not run"):
-        Tapped(Net(False), ["unused"])(torch.randn(3, 1, 6, 6))
-
-    class ByHand(Net):
-        def forward(self, x):
-            return self.bn(self.conv(x)).relu_().mean((2, 3))
-
-    with pytest.raises(LimbeckError, match="'bn' was overwritten in place"):
-        Tapped(ByHand(False), ["bn"])(torch.randn(3, 1, 6, 6))
 
 
 def test_peers_take_one_shared_view_or_one_each():

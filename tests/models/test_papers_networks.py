@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
-from limbeck.core.taps import Tapped
+from limbeck.core.layers import probe
 from limbeck.models import ModelSpec, build_model, parameters
 from limbeck.models.densenet import DenseNet121
 from limbeck.models.four_stage_resnet import FourStageResNet
@@ -120,7 +120,7 @@ def check_backward(network: nn.Module, logits: Tensor) -> None:
 def test_layers_to_tap_have_the_authors_shapes(name: str, path: str, shape: tuple[int, ...]) -> None:
     with torch.device("meta"):
         network = build_model(ModelSpec(name), 100, 3)
-        assert Tapped(network, [path])(torch.empty(2, 3, 32, 32)).taps[path].shape == (2, *shape)
+    assert probe(network, (3, 32, 32))[path].shape == shape
 
 
 def test_resnext_has_three_stages_of_eight_groups() -> None:

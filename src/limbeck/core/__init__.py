@@ -11,6 +11,8 @@ from limbeck.core.cohort import Peers as Peers
 from limbeck.core.imitation import Losses as Losses
 from limbeck.core.imitation import Target as Target
 from limbeck.core.imitation import imitation as imitation
+from limbeck.core.matcher import Matcher as Matcher
+from limbeck.core.matcher import Term as Term
 from limbeck.core.objective import Needs as Needs
 from limbeck.core.objective import Objective as Objective
 from limbeck.core.objective import Room as Room
@@ -25,5 +27,4 @@ from limbeck.core.schedules import Linear as Linear
 from limbeck.core.schedules import RampUp as RampUp
 from limbeck.core.schedules import Until as Until
 from limbeck.core.shard import Shard as Shard
-from limbeck.core.taps import Tapped as Tapped
 from limbeck.errors import LimbeckError as LimbeckError

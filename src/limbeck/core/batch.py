@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -45,10 +44,9 @@ class Batch(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What a network answered: its logits, and the inner representations that were asked for by name."""
+    """What a network answered: its logits."""
 
     logits: Float[Tensor, "*batch classes"]
-    taps: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Units(NamedTuple):

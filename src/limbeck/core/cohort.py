@@ -45,7 +45,7 @@ class Peers(Cohort):
     """Independent networks, each of which can be deployed alone.
 
     Attributes:
-        students: the networks; each maps a view [B, C, H, W] to logits [B, K], or to an `Output` (see `taps.Tapped`).
+        students: the networks; each maps a view [B, C, H, W] to logits [B, K], or to an `Output`.
     """
 
     def __init__(self, students: Sequence[nn.Module]) -> None:

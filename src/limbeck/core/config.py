@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, Strict, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic_core import CoreSchema, core_schema
+from torch import nn
 
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1)]
@@ -35,7 +36,33 @@ _T = TypeVar("_T")
 @dataclass_transform()
 def configurable(cls: type[_T]) -> type[_T]:
     """Make a class a dataclass whose fields are validated when it is built."""
-    built: Any = pydantic_dataclass(cls, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+    return _configured(cls, eq=True)
+
+
+@dataclass_transform(eq_default=False)
+def configurable_module(cls: type[_T]) -> type[_T]:
+    """As `configurable`, for an `nn.Module`, which is compared by identity and whose fields may be modules.
+
+    The module's own `__init__` is taken care of; what a class has to do beyond it belongs into `__post_init__`.
+    """
+    then = cls.__dict__.get("__post_init__")
+
+    def become_module(self: Any) -> None:
+        # pydantic has set the fields behind the module's back
+        given = dict(vars(self))
+        vars(self).clear()
+        nn.Module.__init__(self)
+        for name, value in given.items():
+            setattr(self, name, value)
+        if then is not None:
+            then(self)
+
+    cls.__post_init__ = become_module  # type: ignore[attr-defined]
+    return _configured(cls, eq=False)
+
+
+def _configured(cls: type[_T], eq: bool) -> type[_T]:
+    built: Any = pydantic_dataclass(cls, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True), eq=eq)
     names = [field.name for field in dataclasses.fields(built) if field.init]
     validate = built.__init__
 

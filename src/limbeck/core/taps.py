@@ -1,63 +1,108 @@
-"""Taps: read inner representations of any `nn.Module` by dotted module path, without touching the module's code."""
+"""Taps: hear what chosen layers of any `nn.Module` put out, without touching the module's code."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from limbeck.core.batch import Output
-from limbeck.errors import LimbeckError, nearest
+from limbeck.core.layers import Layers
+from limbeck.errors import LimbeckError
 
 
-class Tapped(nn.Module):
-    """A network that also returns what chosen modules put out.
-
-    `"layer2.bn1"` is the output of that module. A later in-place operation (an in-place ReLU after a tapped batch norm)
-    would overwrite the tensor, so networks that contain one hand out copies; one that overwrites by hand, which cannot
-    be seen beforehand, is refused by name.
+class Tap(NamedTuple):
+    """What is wanted of a layer.
 
     Attributes:
-        net: the network.
-        paths: the dotted module paths.
-
-    Raises:
-        LimbeckError: no module has that path, or it did not run, put out no tensor, or was overwritten in place.
+        path: of the layer.
+        reduce: what is kept of its output, computed at once, so that no more than that has to be kept; None is all.
     """
 
-    def __init__(self, net: nn.Module, paths: Sequence[str]) -> None:
-        super().__init__()
-        modules = dict(net.named_modules())
-        for path in paths:
-            if path not in modules:
-                raise LimbeckError(f"the network has no layer {path!r}{nearest(path, modules)}")
-        self.net = net
-        self.paths = tuple(paths)
-        self._copy = any(getattr(module, "inplace", False) for module in modules.values())
-        self._seen: dict[str, tuple[Tensor, int]] = {}
-        for path in self.paths:
-            # a partial, since a copy of this module must keep what its own layers put out: closures are not copied
-            modules[path].register_forward_hook(functools.partial(self._keep, path))
+    path: str
+    reduce: Callable[[Tensor], Tensor] | None = None
 
-    def forward(self, view: Tensor) -> Output:
-        """Return logits [B, K] and the tapped tensors by path."""
-        self._seen.clear()
-        logits = self.net(view)
-        for path in self.paths:
-            if path not in self._seen:
-                raise LimbeckError(f"layer {path!r} did not run in this forward, so there is nothing to tap")
-            tensor, version = self._seen[path]
-            if tensor._version != version:
-                raise LimbeckError(f"layer {path!r} was overwritten in place after it ran; tap a later layer")
-        taps = {path: tensor for path, (tensor, _) in self._seen.items()}
-        self._seen.clear()
-        return Output(logits, taps)
 
-    def _keep(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if not isinstance(output, Tensor):
-            kind = type(output).__name__
-            raise LimbeckError(f"layer {path!r} puts out {kind}, not one tensor; tap a layer inside it")
-        tensor = output.clone() if self._copy else output
-        self._seen[path] = (tensor, tensor._version)
+class Heard(NamedTuple):
+    """What a layer put out.
+
+    Attributes:
+        output: all of it, or None where only what is kept of it was wanted.
+        kept: what `Tap.reduce` makes of it.
+    """
+
+    output: Tensor | None
+    kept: Tensor
+
+
+class Taps:
+    """Hears chosen layers of a network while it is asked to.
+
+    An output that something later overwrites (an in-place ReLU after a tapped batch norm) is heard as it was: the
+    network goes on with a copy.
+
+    Attributes:
+        taps: what is wanted.
+
+    Args:
+        network: whose layers; its weights, names and mode stay as they are.
+        taps: what is wanted of which layer, each path one of `layers`.
+        layers: what `limbeck.core.layers.probe` found of the network.
+        whole: also keep the outputs themselves.
+    """
+
+    def __init__(self, network: nn.Module, taps: Sequence[Tap], layers: Layers, *, whole: bool = False) -> None:
+        self.taps, self.whole = tuple(taps), whole
+        self._copied = {path for path in {tap.path for tap in taps} if layers[path].overwritten}
+        self._heard: dict[Tap, list[tuple[Heard, int]]] = {}
+        self._listening = False
+        modules = dict(network.named_modules())
+        self._handles = [
+            modules[path].register_forward_hook(functools.partial(self._hear, path))
+            for path in dict.fromkeys(tap.path for tap in taps)
+        ]
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear every forward pass of the network in this context, and forget those before."""
+        self._heard = {tap: [] for tap in self.taps}
+        self._listening = True
+        try:
+            yield
+        finally:
+            self._listening = False
+
+    def take(self) -> list[dict[Tap, Heard]]:
+        """Return what was heard in each forward pass, and forget it.
+
+        Raises:
+            LimbeckError: a layer did not run, or its output was overwritten by something that was not foreseen.
+        """
+        heard, self._heard = self._heard, {}
+        passes = max(map(len, heard.values()), default=0)
+        for tap, outputs in heard.items():
+            if not outputs or len(outputs) != passes:
+                raise LimbeckError(f"layer {tap.path!r} did not run in every forward pass, so there is nothing to tap")
+            if any(one.kept._version != version for one, version in outputs):
+                raise LimbeckError(f"layer {tap.path!r} was overwritten in place after it ran; tap a later layer")
+        return [{tap: outputs[i][0] for tap, outputs in heard.items()} for i in range(passes)]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Taps:
+        """Return itself: a copy of the network hears nothing of its own."""
+        return self
+
+    def close(self) -> None:
+        """Leave the network."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _hear(self, path: str, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        if not self._listening:
+            return None
+        for tap in self.taps:
+            if tap.path == path:
+                kept = output if tap.reduce is None else tap.reduce(output)
+                self._heard[tap].append((Heard(output if self.whole else None, kept), kept._version))
+        return output.clone() if path in self._copied else None

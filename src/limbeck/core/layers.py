@@ -1,0 +1,208 @@
+"""What the layers of any network put out: found by one forward pass, without touching the network's code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from limbeck.errors import LimbeckError, nearest
+
+_RELUS = {
+    functional.relu,
+    functional.relu_,
+    functional.relu6,
+    functional.hardtanh,
+    functional.hardtanh_,
+    functional.leaky_relu,
+    functional.leaky_relu_,
+    torch.relu,
+    torch.relu_,
+    Tensor.relu,
+    Tensor.relu_,
+}
+
+
+class Layer(NamedTuple):
+    """What one module of a network puts out.
+
+    Attributes:
+        path: dotted, as in `named_modules()`.
+        kind: name of its class.
+        shape: of the output for one image: [C, H, W] of a map.
+        runs: how often it runs in one forward pass.
+        before_relu: whether its very output goes through a ReLU (or a leaky or capped one).
+        overwritten: whether something later changes its output in place.
+        convolution: whether it is one.
+        norm: the last batch norm of as many channels that had run when it ended, or None.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    runs: int
+    before_relu: bool
+    overwritten: bool
+    convolution: bool
+    norm: nn.BatchNorm2d | None
+
+
+Layers: TypeAlias = Mapping[str, Layer]
+
+
+def probe(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Layer]:
+    """Return every layer that puts out one tensor, in the order in which they end.
+
+    The network answers two images of zeros in eval mode, without gradient, and is left as it was. On the device "meta"
+    this takes neither memory nor time.
+
+    Args:
+        network: any, on any device.
+        shape: of one image, [C, H, W].
+
+    Raises:
+        LimbeckError: the network cannot read such images.
+    """
+    weight = next(network.parameters(), None)
+    view = torch.zeros(2, *shape, device=None if weight is None else weight.device)
+    look = _Look()
+    handles = [
+        module.register_forward_hook(functools.partial(look.at, path))
+        for path, module in network.named_modules()
+        if path
+    ]
+    try:
+        with _evaluating(network), torch.no_grad(), look:
+            network(view)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LimbeckError(f"the network cannot read images of {'×'.join(map(str, shape))}: {reason}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return look.layers()
+
+
+class _Seen(NamedTuple):
+    module: nn.Module
+    output: Tensor
+    version: int
+    norm: nn.BatchNorm2d | None
+
+
+class _Look(TorchFunctionMode):
+    """Hears of every module that ends, and of every tensor that enters a ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[str, list[_Seen]] = {}
+        self.before_relu: set[str] = set()
+        self._norms: dict[int, nn.BatchNorm2d] = {}
+
+    def at(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if not isinstance(output, Tensor) or output.ndim < 2:
+            return
+        if isinstance(module, nn.BatchNorm2d):
+            self._norms[output.shape[1]] = module
+        # what ended twice is listed where it ended last
+        before = self.seen.pop(path, [])
+        self.seen[path] = [*before, _Seen(module, output, output._version, self._norms.get(output.shape[1]))]
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in _RELUS:
+            entering = args[0] if args else kwargs["input"]
+            for path, runs in self.seen.items():
+                if runs[-1].output is entering and runs[-1].version == entering._version:
+                    self.before_relu.add(path)
+        return function(*args, **(kwargs or {}))
+
+    def layers(self) -> dict[str, Layer]:
+        return {
+            path: Layer(
+                path=path,
+                kind=type(runs[-1].module).__name__,
+                shape=tuple(runs[-1].output.shape[1:]),
+                runs=len(runs),
+                before_relu=path in self.before_relu,
+                overwritten=any(run.output._version != run.version for run in runs),
+                convolution=isinstance(runs[-1].module, nn.Conv2d),
+                norm=runs[-1].norm,
+            )
+            for path, runs in self.seen.items()
+        }
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def layer_at(layers: Layers, path: str, whose: str) -> Layer:
+    """Return a layer that can be tapped for its map.
+
+    Args:
+        layers: of `probe`.
+        path: of the layer.
+        whose: how errors call the network.
+
+    Raises:
+        LimbeckError: there is none of that path (the nearest is named), it puts out no map, or runs more than once.
+    """
+    if path not in layers:
+        raise LimbeckError(
+            f"{whose} has no layer {path!r} that puts out a tensor{nearest(path, layers, 'limbeck list layers MODEL')}"
+        )
+    layer = layers[path]
+    if len(layer.shape) != 3:
+        written = "×".join(map(str, layer.shape))
+        raise LimbeckError(
+            f"layer {path!r} of {whose} puts out {written} numbers for an image, not a map of channels × height × "
+            "width: take a layer before the pooling"
+        )
+    if layer.runs > 1:
+        once = [name for name, other in layers.items() if other.runs == 1 and len(other.shape) == 3]
+        raise LimbeckError(
+            f"layer {path!r} of {whose} runs {layer.runs} times in a forward pass, and which one is meant is not "
+            f"clear: take one that runs once{nearest(path, once, 'limbeck list layers MODEL')}"
+        )
+    return layer
+
+
+def stages(layers: Layers) -> list[list[Layer]]:
+    """Return the layers that put out maps and run once, by the map's height and width, in order.
+
+    A size at which fewer than two convolutions run (the first of a network for large images, the pooled map) is no
+    stage, unless all are so.
+    """
+    sizes: dict[tuple[int, ...], list[Layer]] = {}
+    for layer in layers.values():
+        if len(layer.shape) == 3 and layer.runs == 1:
+            sizes.setdefault(layer.shape[1:], []).append(layer)
+    for least in (2, 1):
+        found = [group for group in sizes.values() if sum(layer.convolution for layer in group) >= least]
+        if found:
+            return found
+    return []
+
+
+def stage_ends(layers: Layers) -> list[Layer]:
+    """Return the layer with which each stage ends: the last among those with the shortest paths."""
+    return [max(enumerate(group), key=lambda at: (-at[1].path.count("."), at[0]))[1] for group in stages(layers)]
+
+
+def ends_before_relu(layers: Layers) -> list[Layer]:
+    """Return the last layer of each stage whose output goes through a ReLU; a stage without one has none."""
+    before = [[layer for layer in group if layer.before_relu] for group in stages(layers)]
+    return [group[-1] for group in before if group]
