@@ -28,8 +28,8 @@ from imagenet_bank import epochs_on_disk
 from step import finish, session_of, teacher, timed
 
 from limbeck.core import Batch, Clock, Objective, Output, Peers, Room, Step, Units
-from limbeck.core.objective import TargetWriter
 from limbeck.core.objective import Teacher as Answering
+from limbeck.core.writer import TargetWriter
 from limbeck.data.examples import Members, Round
 from limbeck.data.resident import ResidentExamples
 from limbeck.data.views import Flip, PadCrop, View

@@ -23,7 +23,7 @@ from step import BATCH, CLASSES, examples, measure, repeated, rounds_of, session
 from torch import nn
 
 from limbeck.core import Objective
-from limbeck.core.objective import TargetWriter
+from limbeck.core.writer import TargetWriter
 from limbeck.models import ModelSpec, build_model
 from limbeck.targets import DML, KDCL, ONE, CrossEntropy
 from limbeck.targets.kdcl import linear, minlogit, naive

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from limbeck.core import Objective, Peers
-from limbeck.core.objective import TargetWriter
+from limbeck.core.writer import TargetWriter
 from limbeck.data.examples import Examples, Members
 from limbeck.data.resident import ResidentExamples
 from limbeck.data.views import Flip, PadCrop

@@ -17,9 +17,9 @@ from typing import NamedTuple, get_args, get_type_hints
 from fields import HEAD, classes_table, either, field_rows, fields_table, paragraphs, prose, table, words, yaml
 
 from limbeck.core.config import fields_of
-from limbeck.core.objective import TargetWriter
 from limbeck.core.schedules import SCHEDULES
 from limbeck.core.shard import Shuffle
+from limbeck.core.writer import TargetWriter
 from limbeck.data.load import MIXES, SOURCES, VIEWS, Data
 from limbeck.data.order import steps_of
 from limbeck.memory import Dense, TopK

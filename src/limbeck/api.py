@@ -16,8 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from limbeck.core.config import Count, Index, Named, configurable, fields_of
-from limbeck.core.objective import TargetWriter
 from limbeck.core.roles import Teacher as Answering
+from limbeck.core.writer import TargetWriter
 from limbeck.data.load import Splits
 from limbeck.data.own import own_splits
 from limbeck.data.passes import Recurrence

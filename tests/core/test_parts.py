@@ -9,8 +9,8 @@ from torch import nn
 
 from limbeck.core import Batch, Clock, LimbeckError, Objective, Peers, RampUp, Until
 from limbeck.core.config import Named, configurable, fields_of
-from limbeck.core.objective import TargetWriter
 from limbeck.core.schedules import Constant, Linear, at
+from limbeck.core.writer import TargetWriter
 from limbeck.targets import METHODS, PSKD, CrossEntropy, Hinton, LabelSmoothing
 from limbeck.tasks import Classification
 

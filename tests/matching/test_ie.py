@@ -9,15 +9,15 @@ from limbeck.errors import LimbeckError
 from limbeck.matching import (
     attention_distance,
     attention_map,
-    explore,
     explore_overhaul,
-    inherit,
+    factor_distance,
+    factor_exploration,
     margin_relu,
     natural_split,
     partial_l2,
     random_split,
 )
-from limbeck.matching.factor import factor
+from limbeck.matching.factors import factor
 
 FORMS = [(distance, form) for distance in ("l1", "l2", "cosine") for form in ("mean", "size_free")]
 
@@ -75,12 +75,12 @@ def test_the_terms_are_what_plain_loops_say(drawn, naive_unit):
     squared = math.sqrt(sum((a - b) ** 2 for u, v in rows for a, b in zip(u, v, strict=True)) / (3 * 16))
     factors = factor(student), factor(teacher)
     expected = {
-        (inherit, "l1"): absolute,
-        (explore, "l1"): -absolute,
-        (inherit, "l2"): squared,
-        (explore, "l2"): -squared,
-        (inherit, "cosine"): sum(1 - c for c in cosine) / 3,
-        (explore, "cosine"): sum(map(abs, cosine)) / 3,
+        (factor_distance, "l1"): absolute,
+        (factor_exploration, "l1"): -absolute,
+        (factor_distance, "l2"): squared,
+        (factor_exploration, "l2"): -squared,
+        (factor_distance, "cosine"): sum(1 - c for c in cosine) / 3,
+        (factor_exploration, "cosine"): sum(map(abs, cosine)) / 3,
     }
     for (term, distance), value in expected.items():
         assert float(term(*factors, distance)) == pytest.approx(value, rel=1e-12)
@@ -96,7 +96,7 @@ def test_exploring_falls_to_its_bound_and_no_further(drawn, distance, form):
     values = []
     for _ in range(400):
         optimiser.zero_grad()
-        loss = explore(factor(student), teacher, distance, form)
+        loss = factor_exploration(factor(student), teacher, distance, form)
         loss.backward()
         optimiser.step()
         values.append(float(loss.detach()))
@@ -108,12 +108,12 @@ def test_exploring_falls_to_its_bound_and_no_further(drawn, distance, form):
 
 def test_with_cosine_the_opposite_is_the_worst_and_with_l2_the_best(drawn):
     factors = factor(drawn(2, 3, 2, 2))
-    assert float(explore(-factors, factors, "cosine")) == pytest.approx(1.0)
-    assert float(explore(-factors, factors, "l2", "size_free")) == pytest.approx(-2.0)
+    assert float(factor_exploration(-factors, factors, "cosine")) == pytest.approx(1.0)
+    assert float(factor_exploration(-factors, factors, "l2", "size_free")) == pytest.approx(-2.0)
 
 
 @pytest.mark.parametrize(("distance", "form"), FORMS)
-@pytest.mark.parametrize("term", [inherit, explore])
+@pytest.mark.parametrize("term", [factor_distance, factor_exploration])
 def test_no_nan_at_equal_or_dead_factors(drawn, slope, term, distance, form):
     features = drawn(2, 3, 2, 2)
     for student in (features, 0 * features, -features):

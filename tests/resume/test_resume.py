@@ -12,7 +12,7 @@ import torch
 
 from limbeck.core import LimbeckError
 from limbeck.core.imitation import Target
-from limbeck.core.objective import TargetWriter
+from limbeck.core.writer import TargetWriter
 from limbeck.errors import NonFiniteLossError
 from limbeck.targets import PSKD, CrossEntropy
 from limbeck.train.record import read

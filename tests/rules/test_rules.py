@@ -77,7 +77,7 @@ def test_a_method_is_one_short_file_with_a_card(path):
     assert len(code_lines(path)) <= 80
 
 
-@pytest.mark.parametrize("name", ["attention", "factor", "fitnet", "ie", "overhaul"])
+@pytest.mark.parametrize("name", ["attention", "factors", "fitnet", "ie", "overhaul"])
 def test_a_matchers_paper_has_a_card(name):
     card = ast.get_docstring(ast.parse((PACKAGE / "matching" / f"{name}.py").read_text()))
     for heading in ("Equation", "Fidelity", "Limits"):

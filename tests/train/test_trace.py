@@ -7,7 +7,7 @@ from limbeck.analysis.rescaling import rescaling
 from limbeck.core import LimbeckError, Objective, Peers
 from limbeck.core.batch import Batch, Clock, Units
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Step
+from limbeck.core.writer import Step
 from limbeck.targets import PSKD, CrossEntropy, LabelSmoothing
 from limbeck.tasks import Classification
 from limbeck.train.record import read

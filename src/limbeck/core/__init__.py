@@ -13,11 +13,7 @@ from limbeck.core.imitation import Target as Target
 from limbeck.core.imitation import imitation as imitation
 from limbeck.core.matcher import Matcher as Matcher
 from limbeck.core.matcher import Term as Term
-from limbeck.core.objective import Needs as Needs
 from limbeck.core.objective import Objective as Objective
-from limbeck.core.objective import Room as Room
-from limbeck.core.objective import Step as Step
-from limbeck.core.objective import TargetWriter as TargetWriter
 from limbeck.core.roles import RecordedTeacher as RecordedTeacher
 from limbeck.core.roles import Stateful as Stateful
 from limbeck.core.roles import Task as Task
@@ -27,4 +23,8 @@ from limbeck.core.schedules import Linear as Linear
 from limbeck.core.schedules import RampUp as RampUp
 from limbeck.core.schedules import Until as Until
 from limbeck.core.shard import Shard as Shard
+from limbeck.core.writer import Needs as Needs
+from limbeck.core.writer import Room as Room
+from limbeck.core.writer import Step as Step
+from limbeck.core.writer import TargetWriter as TargetWriter
 from limbeck.errors import LimbeckError as LimbeckError

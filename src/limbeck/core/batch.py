@@ -88,3 +88,8 @@ class Clock(NamedTuple):
     epochs: int
     step: int = 0
     steps: int = 1
+
+    @property
+    def opens_epoch(self) -> bool:
+        """Whether the step is the first of an epoch."""
+        return self.step * self.epochs % self.steps == 0

@@ -72,7 +72,7 @@ class Peers(Cohort):
         own = views if len(views) == len(self.students) else [views[0]] * len(self.students)
         outputs = []
         for i, (student, view) in enumerate(zip(self.students, own, strict=True)):
-            with nullcontext() if learner in {None, i} else _listening(student):
+            with nullcontext() if learner in {None, i} else unmoved(student):
                 answer = student(view)
             outputs.append(answer if isinstance(answer, Output) else Output(answer))
         return outputs
@@ -83,10 +83,10 @@ class Peers(Cohort):
 
 
 @contextmanager
-def _listening(student: nn.Module) -> Iterator[None]:
-    """Let a student answer as it does in training, and leave no trace in it: neither gradient nor statistics."""
-    kept = [buffer.clone() for buffer in student.buffers()]
+def unmoved(module: nn.Module) -> Iterator[None]:
+    """Let a module answer as it does in training, and leave no trace in it: neither gradient nor statistics."""
+    kept = [buffer.clone() for buffer in module.buffers()]
     with torch.no_grad():
         yield
-        for buffer, value in zip(student.buffers(), kept, strict=True):
+        for buffer, value in zip(module.buffers(), kept, strict=True):
             buffer.copy_(value)

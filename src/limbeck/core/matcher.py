@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.core.batch import Clock
 from limbeck.core.layers import Layer, Layers
+from limbeck.core.schedules import Schedule, at
 
 Between: TypeAlias = Literal["teacher", "peers"]
 
@@ -125,8 +126,7 @@ class Matcher(nn.Module, ABC):
 
     def describe(self, pairs: Sequence[Pair]) -> str:
         """Say in one line what is compared with what."""
-        shown = (f"{_shown(pair.student)} with {_shown(pair.teacher)}" for pair in pairs)
-        return f"{self.term}: {', '.join(shown)}"
+        return f"{self.term}: {', '.join(f'{_shown(pair.student)} with {_shown(pair.teacher)}' for pair in pairs)}"
 
 
 def _shown(layer: Layer) -> str:
@@ -134,17 +134,29 @@ def _shown(layer: Layer) -> str:
 
 
 class Explorable(Matcher):
-    """A matcher whose distance can be pushed up as well, within bounds (IE-KD).
+    """A matcher of one term, the gap, which can be pushed up as well, within bounds (IE-KD).
 
     Attributes:
-        weight: of the distance.
+        weight: of the gap.
     """
 
-    weight: Any
+    weight: float | Schedule
+
+    def understand(self, teacher: Sequence[Tensor]) -> tuple[Sequence[Tensor], Mapping[str, Term]]:
+        """Return what of the teacher is compared, found once for all parts of the student, and terms of its own."""
+        return teacher, {}
+
+    def join(self, other: Any) -> None:
+        """Use what another part's matcher of the same kind has for the teacher's features."""
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], clock: Clock) -> Mapping[str, Term]:
+        """Return the gap."""
+        understood, further = self.understand(teacher)
+        return {self.term: Term(at(self.weight, clock), self.gap(student, understood)), **further}
 
     @abstractmethod
-    def distance(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
-        """Return how far the student is from the teacher, mean over examples, summed over layers."""
+    def gap(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
+        """Return how far the student is from the teacher: mean over examples, added up over layers."""
 
     @abstractmethod
     def exploration(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:

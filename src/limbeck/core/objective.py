@@ -2,156 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from contextlib import nullcontext
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from limbeck.core.batch import Batch, Clock, Units
 from limbeck.core.cohort import Cohort, Peers
-from limbeck.core.imitation import Target, imitation
+from limbeck.core.comparison import Comparison, shares
+from limbeck.core.imitation import Losses, imitation
+from limbeck.core.matcher import Matcher
 from limbeck.core.roles import RecordedTeacher, Task, Teacher
-from limbeck.core.shard import Shard
+from limbeck.core.writer import Room, Step, TargetWriter
 from limbeck.errors import LimbeckError
-
-
-class Step(NamedTuple):
-    """All that one forward of the objective knew and found.
-
-    Attributes:
-        batch: what came in.
-        clock: when.
-        students: each student's units, in the cohort's order.
-        teacher: the teacher's units on the view of each student, or None when there is no teacher.
-        siblings: each student's units on another example of the same class, without gradient, or None.
-        lessons: what the writer told each student to imitate.
-        loss: the sum over students and units, to be divided by the global number of units.
-        parts: for the log, sums over the units, by name.
-    """
-
-    batch: Batch
-    clock: Clock
-    students: list[Units]
-    teacher: list[Units] | None
-    siblings: list[Units] | None = None
-    lessons: Sequence[Sequence[Target]] = ()
-    loss: Float[Tensor, ""] | None = None
-    parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
-
-    @property
-    def units(self) -> int:
-        """The number of units of one student on this process."""
-        return self.students[0].logits.shape[0]
-
-
-Relation = Literal["any", "larger", "smaller", "same"]
-
-
-class Needs(NamedTuple):
-    """What a target writer cannot do without.
-
-    Attributes:
-        teacher: a frozen network that answers beside the students.
-        ids: the number of example ids, to remember something of each.
-        siblings: of every example, another one of its class.
-        relation: what the teacher's network must be beside the student's, by number of parameters.
-        students: at least so many that learn together.
-        copies: so many networks of the first student's kind, which the method makes one of.
-        own_views: a random view of each image for every student, in place of one that they share.
-        held_out: examples beside the training set, which the students are asked about after every epoch.
-        turns: that the students step one after the other, each after a new look at the others.
-    """
-
-    teacher: bool = False
-    ids: bool = False
-    siblings: bool = False
-    relation: Relation = "any"
-    students: int = 1
-    copies: int = 1
-    own_views: bool = False
-    held_out: bool = False
-    turns: bool = False
-
-
-class Room(NamedTuple):
-    """What a writer that remembers needs to know: of how many examples, and where it may keep things.
-
-    Attributes:
-        examples: 1 + the largest example id.
-        classes: how many there are, or None where the first step tells.
-        folder: the run's, for what does not fit into memory; None where nothing is kept on a disk. All processes of a
-            node must see it.
-        data: fingerprint of the training examples: what was kept of others is refused.
-        students: how many there are; the Objective fills it in.
-        node: which machine this process runs on, from 0.
-        nodes: how many there are.
-        local_rank: which of its machine's processes this one is; 0 writes what they share.
-        local_world: how many processes its machine has.
-        shard: the examples that stay here in every epoch; None where they move between all processes.
-        steps: of an epoch, where it is known.
-    """
-
-    examples: int
-    classes: int | None = None
-    folder: Path | None = None
-    data: str = ""
-    students: int = 1
-    node: int = 0
-    nodes: int = 1
-    local_rank: int = 0
-    local_world: int = 1
-    shard: Shard | None = None
-    steps: int | None = None
-
-
-class TargetWriter(ABC):
-    """Who writes the soft target. Writing is pure; state moves in `after` and `after_epoch`."""
-
-    # of the class, or of the object where its fields decide
-    needs: Needs = Needs()
-
-    def cohort(self, networks: Sequence[nn.Module]) -> Cohort:
-        """Return how these networks learn together."""
-        return Peers(networks)
-
-    @abstractmethod
-    def write(self, step: Step) -> list[list[Target]]:
-        """Return the targets of each student."""
-
-    def check(self, classes: int) -> None:
-        """Refuse settings that mean nothing for so many classes, before anything is written."""
-
-    def prepare(self, room: Room, cohort: Cohort) -> None:
-        """Learn of how many examples and of which students something is to be remembered, before the first step."""
-
-    def describe(self) -> str:
-        """Say in one line what is remembered and what it takes, or nothing; after `prepare`."""
-        return ""
-
-    def after(self, step: Step) -> None:
-        """Remember what this step taught; called once after each step."""
-
-    def after_epoch(self, cohort: Cohort) -> None:
-        """Close an epoch, after which the students are these; called by every process."""
-
-    def examine(self, answers: Sequence[Units]) -> None:
-        """Learn what each student says of the held-out examples after an epoch, all of them on every process."""
-
-    def figures(self) -> Mapping[str, float]:
-        """Return what an epoch's line of the log says of the writer itself, by name; after `after_epoch`."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what `after` and `after_epoch` have gathered."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state where `state_dict` left it."""
 
 
 class Objective(nn.Module):
@@ -162,13 +27,18 @@ class Objective(nn.Module):
         writer: who writes their soft targets.
         task: what is classified.
         teacher: who else answers, or None.
+        comparison: what the matchers compare, or None without matchers.
 
     Args:
         examples: 1 + the largest example id, for writers that remember each example; or a `Room`, which also says where
             what they remember may be kept.
+        matchers: what representations are matched; the teacher, where they compare with one, has a module `net`.
+        shape: of one image, [C, H, W], which matchers need to see what layers put out.
+        seed: of the first weights of what matchers train.
 
     Raises:
-        LimbeckError: the writer needs a teacher or `examples` that is not given; the teacher is a module.
+        LimbeckError: the writer or a matcher needs a teacher, `examples` or `shape` that is not given; the teacher is
+            a module; layers that cannot be compared.
     """
 
     def __init__(
@@ -178,6 +48,9 @@ class Objective(nn.Module):
         task: Task,
         teacher: Teacher | None = None,
         examples: int | Room | None = None,
+        matchers: Sequence[Matcher] = (),
+        shape: tuple[int, ...] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         method = type(writer).__name__
@@ -196,6 +69,7 @@ class Objective(nn.Module):
             writer.prepare(room._replace(students=len(cohort.names)), cohort)
         self.cohort, self.writer, self.task, self.teacher = cohort, writer, task, teacher
         self._recorded = teacher if isinstance(teacher, RecordedTeacher) else None
+        self.comparison = _comparison(matchers, cohort, teacher, shape, seed) if matchers else None
 
     @property
     def views(self) -> int:
@@ -215,17 +89,35 @@ class Objective(nn.Module):
             clock: where training stands.
             learner: the only student whose loss has a gradient; None is all.
         """
-        outputs = self.cohort(batch.views, learner)
+        with nullcontext() if self.comparison is None else self.comparison.listening():
+            outputs = self.cohort(batch.views, learner)
+            teacher = self._teach(batch, clock, len(outputs))
         students = [self.task.units(output, batch) for output in outputs]
-        step = Step(batch, clock, students, self._teach(batch, clock, len(students)), self._look_at_siblings(batch))
+        step = Step(batch, clock, students, teacher, self._look_at_siblings(batch))
         lessons = self.writer.write(step)
         losses = [imitation(units, targets) for units, targets in zip(students, lessons, strict=True)]
-        parts = {
-            name if len(losses) == 1 else f"{name}/{i}": value
-            for i, loss in enumerate(losses)
-            for name, value in loss.parts.items()
-        }
-        return step._replace(lessons=lessons, loss=_sum([loss.total for loss in losses]), parts=parts)
+        parts = _numbered([loss.parts for loss in losses])
+        total = _sum([loss.total for loss in losses])
+        if self.comparison is None:
+            return step._replace(lessons=lessons, loss=total, parts=parts)
+        return self._compare(step._replace(lessons=lessons, loss=total, parts=parts), losses, learner)
+
+    def _compare(self, step: Step, losses: Sequence[Losses], learner: int | None) -> Step:
+        """Add what the matchers find to a step's loss, as sums over its units."""
+        assert self.comparison is not None
+        compared = self.comparison(step.clock, learner)
+        terms = [term for found in compared.terms for term in found.values()]
+        distances = [
+            {name: term.distance.detach() * step.units for name, term in found.items()} for found in compared.terms
+        ]
+        shared: Mapping[str, Tensor] = {}
+        if torch.is_grad_enabled() and step.clock.opens_epoch:
+            shared = shares(compared, [loss.total for loss in losses], step.units)
+        added = [term.weight * term.distance * step.units for term in terms]
+        assert step.loss is not None
+        return step._replace(
+            loss=_sum([step.loss, *added]), parts={**step.parts, **_numbered(distances)}, gradient_shares=shared
+        )
 
     def _teach(self, batch: Batch, clock: Clock, students: int) -> list[Units] | None:
         """Ask the teacher once per distinct view; students that share a view share the answer."""
@@ -252,6 +144,8 @@ class Objective(nn.Module):
     def after(self, step: Step) -> None:
         """Let the writer remember the step."""
         self.writer.after(step)
+        if self.comparison is not None:
+            self.comparison.remember(step.gradient_shares)
 
     def after_epoch(self) -> None:
         """Let the writer, and a teacher whose answers are kept, close the epoch."""
@@ -266,6 +160,30 @@ class Objective(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take the writer's memory up again."""
         self.writer.load_state_dict(state)
+
+
+def _comparison(
+    matchers: Sequence[Matcher], cohort: Cohort, teacher: Teacher | None, shape: tuple[int, ...] | None, seed: int
+) -> Comparison:
+    if shape is None:
+        raise LimbeckError("matchers look at layers: pass shape=, that of one image, such as (3, 32, 32)")
+    if not isinstance(cohort, Peers):
+        raise LimbeckError("matchers compare networks, and this method makes its students of one: leave matchers out")
+    network = None
+    if any(matcher.between == "teacher" for matcher in matchers):
+        if isinstance(teacher, RecordedTeacher):
+            raise LimbeckError("recorded answers have no layers to match: leave teacher.cache out, or the matchers")
+        network = getattr(teacher, "net", None)
+        if teacher is not None and not isinstance(network, nn.Module):
+            raise LimbeckError("matchers look into the teacher's network: give limbeck.Teacher(network)")
+    return Comparison(matchers, cohort.parts, network, shape, seed)
+
+
+def _numbered(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return all students' values, by name, with the student's number where there are several."""
+    return {
+        name if len(parts) == 1 else f"{name}/{i}": value for i, one in enumerate(parts) for name, value in one.items()
+    }
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor:

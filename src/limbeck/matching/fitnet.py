@@ -9,7 +9,7 @@ Equation
 | u_T, v_S | features [B, C, H, W] of the hint layer and of the guided layer |
 | r | `Regressor`, trained with the student |
 | D | `hint_distance` |
-| β | the matcher's weight: 100 in the mean form |
+| β | `weight`: 100 in the mean form |
 
 Fidelity
     As everyone runs it today (RepDistiller): one stage, the mean form, β = 100, features after the second stage of
@@ -18,19 +18,26 @@ Fidelity
     text; there it trains the lower part of the student first, in a stage of its own, and KD follows.
 
 Limits
-    β = 0 is cross-entropy. The half form is the mean form times C·H·W / 2. Neither is bounded or free of scale: β goes
-    with the size of the teacher's activations.
+    β = 0 is the method without it. The half form is the mean form times C·H·W / 2. Neither is bounded or free of scale:
+    β goes with the size of the teacher's activations. Exploration (IE), which needs a bound, takes hints and regressed
+    features of unit length: minus ‖û_S - û_T‖², mean over examples, at least -4.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, final
+from collections.abc import Sequence
+from typing import ClassVar, Literal, TypeAlias, final
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from limbeck.core.config import configurable_module
+from limbeck.core.layers import Layer, Layers, stage_ends
+from limbeck.core.matcher import Between, Explorable, Pair
+from limbeck.core.schedules import WeightOverTime
 from limbeck.errors import LimbeckError
-from limbeck.matching.unit import difference
+from limbeck.matching.pairs import paired
+from limbeck.matching.unit import difference, unit_rows
 
 Shape: TypeAlias = tuple[int, int, int]
 
@@ -83,3 +90,51 @@ class Regressor(nn.Module):
         """Return the student's features in the teacher's shape, none negative."""
         regressed: Tensor = self.layers(features)
         return regressed
+
+
+@configurable_module
+@final
+class FitNet(Explorable):
+    """Rebuild the teacher's features in the middle.
+
+    Attributes:
+        weight: β, a number or a schedule.
+        layer: the student's, which is guided; None takes the end of the middle stage.
+        teacher_layer: the teacher's, which gives the hints; None takes that of the same name, or of the middle stage.
+        between: whether the student is compared with the teacher, or with each of its peers.
+        form: mean over everything, or half the squared distance.
+    """
+
+    weight: WeightOverTime = 100.0
+    layer: str | None = None
+    teacher_layer: str | None = None
+    between: Between = "teacher"
+    form: Literal["mean", "half"] = "mean"
+
+    term: ClassVar[str] = "hint"
+
+    def choose(self, student: Layers, teacher: Layers) -> list[Pair]:
+        """Return the named layers, or the ends of the middle stages."""
+        own = None if self.layer is None else [self.layer]
+        theirs = None if self.teacher_layer is None else [self.teacher_layer]
+        return paired(student, teacher, own, theirs, _middle)
+
+    def prepare(self, pairs: Sequence[Pair]) -> None:
+        """Make the regressor."""
+        (pair,) = pairs
+        own, theirs = pair.student.shape, pair.teacher.shape
+        self.regressor = Regressor((own[0], own[1], own[2]), (theirs[0], theirs[1], theirs[2]))
+
+    def gap(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
+        """Return how far the regressed features are from the hints."""
+        return hint_distance(self.regressor(student[0]), teacher[0], self.form)
+
+    def exploration(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
+        """Return minus the squared distance of both at unit length, in [-4, 0]."""
+        gap = difference(unit_rows(self.regressor(student[0])), unit_rows(teacher[0]))
+        return -gap.square().sum(1).mean()
+
+
+def _middle(layers: Layers) -> list[Layer]:
+    ends = stage_ends(layers)
+    return ends[len(ends) // 2 :][:1]

@@ -7,11 +7,11 @@ Equation
 | symbol | here |
 |---|---|
 | inh, exp | a `Split` of the student's channels, natural or random |
+| D, u | of the wrapped matcher: with `FactorTransfer(coder="autoencoder")` the paper's |
 | F_T | by the encoder of an `AutoEncoder` (`limbeck.matching.coders`), trained to rebuild the teacher's, then frozen |
 | F_inh, F_exp | a `Coder` each, likewise, trained with the student |
-| D | `limbeck.matching.factor.factor_distance`: l1, l2 or cosine |
-| L_inh, L_exp | `inherit`, `explore` |
-| λ | the matcher's weights: 1 in the released code, which changes next to nothing; 50 is said to be the best |
+| L_inh, L_exp | `gap`, `exploration` of the wrapped matcher, of its own copy for each part |
+| λ | `inherit` and `explore`, times the wrapped matcher's weight: 1 in the released code; 50 is said to be best |
 
 Fidelity
     As in the authors' code, which covers FT's features only: the last stage after ReLU, half of the channels (the first
@@ -20,26 +20,40 @@ Fidelity
     teacher and student are named the other way round; here they are the paper's. The paper's text was not at hand.
     Ours: other ratios, the ascending order of the indices within a part, "size_free", a gradient of 0 where l2 has its
     kink, and no decoders on the student's side, which got no gradient. How the paper explores with AT and OD is not
-    known: here AT's maps take the place of u, and OD's partial L2 is taken of vectors of unit length
-    (`explore_overhaul`).
+    known: here AT's maps take the place of u, OD's partial L2 and FitNet's distance are of vectors of unit length, and
+    every layer that the wrapped matcher compares is split. λ = 1 with the mean form changes next to nothing: the log's
+    gradient shares show it. IE-DML's code was never published: `between: peers` lets each student inherit and explore
+    of every other, beside DML's targets (`method: dml`, whose `updates` say whether they step together or in turn).
 
 Limits
-    λ = 0 is cross-entropy; ratio 1 is the wrapped method, ratio 0 exploration alone. The exploration is bounded, so the
-    loss is: for u of D elements -2 / √D in the mean form, -2 in the size-free form, 0 for |cos|, and -4 per example for
-    OD, where ‖u_S - u_T‖² ≤ 4 bounds any part of the sum; OD's own sum, subtracted, would have no bound.
+    λ = 0 is the method without it; ratio 1 is the wrapped matcher, ratio 0 exploration alone; λ_exp = 0 is the wrapped
+    matcher on the channels that inherit. The exploration is bounded, so the loss is: for factors of D elements by
+    -2 / √D in the mean form, -2 in the size-free form, 0 for |cos|; for AT by -2 per example and layer in the sum form,
+    for FitNet and a layer of OD by -4, where OD's own sum, subtracted, would have no bound.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
+from limbeck.core.batch import Clock
+from limbeck.core.config import Fraction, Index, Named, configurable_module
+from limbeck.core.layers import Layers
+from limbeck.core.matcher import Between, Coding, Explorable, Matcher, Pair, Term
+from limbeck.core.schedules import WeightOverTime, at
 from limbeck.errors import LimbeckError
-from limbeck.matching.factor import Distance, Form, cosines, factor, factor_distance
-from limbeck.matching.overhaul import partial_l2
+from limbeck.matching.attention import AttentionTransfer
+from limbeck.matching.factors import FactorTransfer
+from limbeck.matching.fitnet import FitNet
+from limbeck.matching.overhaul import Overhaul
+
+WRAPPED: dict[str, type[Any]] = {"fitnet": FitNet, "at": AttentionTransfer, "ft": FactorTransfer, "od": Overhaul}
 
 
 class Split(NamedTuple):
@@ -84,46 +98,119 @@ def _cut(order: Int64[Tensor, " channels"], ratio: float) -> Split:
     return Split(order[:inherit].sort().values, order[inherit:].sort().values)
 
 
-def inherit(
-    student: Float[Tensor, "batch size"],
-    teacher: Float[Tensor, "batch teacher_size"],
-    distance: Distance = "l1",
-    form: Form = "mean",
-) -> Float[Tensor, ""]:
-    """Return the inheritance term: the distance of two factors of unit length; arguments as `factor_distance`."""
-    return factor_distance(student, teacher, distance, form)
+@configurable_module
+@final
+class InheritExplore(Matcher):
+    """Let a part of the student's channels approach the teacher, and the other part leave it.
 
-
-def explore(
-    student: Float[Tensor, "batch size"],
-    teacher: Float[Tensor, "batch teacher_size"],
-    distance: Distance = "l1",
-    form: Form = "mean",
-) -> Float[Tensor, ""]:
-    """Return the exploration term, which falls as the factors part: minus the distance, or the mean of |cos|.
-
-    Args:
-        student: rows of unit length, of the channels that explore.
-        teacher: rows of unit length.
-        distance: see the equation.
-        form: as in `factor_distance`.
-
-    Raises:
-        LimbeckError: factors of two sizes.
+    Attributes:
+        matcher: what is inherited, and explored away from.
+        ratio: the share of channels that inherits.
+        split: the first channels inherit, or random ones.
+        split_seed: of the random split.
+        inherit: λ_inh, times the wrapped matcher's weight; a number or a schedule.
+        explore: λ_exp, likewise.
     """
-    found = factor_distance(student, teacher, distance, form)
-    return cosines(student, teacher).abs().mean() if distance == "cosine" else -found
+
+    matcher: Annotated[Explorable, Named(WRAPPED)]
+    ratio: Fraction = 0.5
+    split: Literal["natural", "random"] = "natural"
+    split_seed: Index = 0
+    inherit: WeightOverTime = 1.0
+    explore: WeightOverTime = 1.0
+
+    @property
+    def term(self) -> str:  # type: ignore[override]
+        """The wrapped matcher's, with the part's name after it."""
+        return self.matcher.term
+
+    @property
+    def between(self) -> Between:  # type: ignore[override]
+        """As the wrapped matcher."""
+        return self.matcher.between
+
+    @property
+    def batch_statistics(self) -> bool:  # type: ignore[override]
+        """As the wrapped matcher."""
+        return self.matcher.batch_statistics
+
+    def choose(self, student: Layers, teacher: Layers) -> Sequence[Pair]:
+        """Return what the wrapped matcher chooses."""
+        return self.matcher.choose(student, teacher)
+
+    def prepare(self, pairs: Sequence[Pair]) -> None:
+        """Split each of the student's layers, and prepare a matcher for either part that has channels."""
+        splits = [self._split(pair.student.shape[0]) for pair in pairs]
+        for i, split in enumerate(splits):
+            self.register_buffer(f"inherit_channels_{i}", split.inherit)
+            self.register_buffer(f"explore_channels_{i}", split.explore)
+        self.parts = nn.ModuleDict()
+        for name in ("inherit", "explore"):
+            widths = [len(getattr(split, name)) for split in splits]
+            if not all(widths):
+                continue
+            part = copy.deepcopy(self.matcher)
+            part.prepare([_narrowed(pair, width) for pair, width in zip(pairs, widths, strict=True)])
+            if len(self.parts):
+                part.join(self.parts["inherit"])
+            self.parts[name] = part
+
+    def _split(self, channels: int) -> Split:
+        if self.split == "random":
+            return random_split(channels, self.ratio, self.split_seed)
+        return natural_split(channels, self.ratio)
+
+    def look_at_teacher(self, features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch ..."]:
+        """Return what the wrapped matcher keeps of the teacher's features."""
+        return self._first.look_at_teacher(features)
+
+    def coding(self) -> Coding | None:
+        """Return what the wrapped matcher wants to learn first."""
+        return self._first.coding()
+
+    def take(self, encoder: nn.Module) -> None:
+        """Give it to the wrapped matchers."""
+        self._first.take(encoder)
+
+    def survey(self, teacher: Sequence[Tensor]) -> Tensor | None:
+        """Return the wrapped matcher's sums."""
+        return self._first.survey(teacher)
+
+    def settle(self, sums: Tensor) -> None:
+        """Give them to the wrapped matchers."""
+        for part in self._parts.values():
+            part.settle(sums)
+
+    @property
+    def _parts(self) -> dict[str, Explorable]:
+        return {name: part for name, part in self.parts.items() if isinstance(part, Explorable)}
+
+    @property
+    def _first(self) -> Explorable:
+        return next(iter(self._parts.values()))
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], clock: Clock) -> Mapping[str, Term]:
+        """Return the terms of both parts."""
+        understood, further = self._first.understand(teacher)
+        weight, found = at(self.matcher.weight, clock), dict(further)
+        for name, part in self._parts.items():
+            inherits, natural = name == "inherit", self.split == "natural"
+            channels = [self.get_buffer(f"{name}_channels_{i}") for i in range(len(student))]
+            own = [part.look(_part(one, c, natural, inherits)) for one, c in zip(student, channels, strict=True)]
+            distance = part.gap(own, understood) if inherits else part.exploration(own, understood)
+            share = at(self.inherit if inherits else self.explore, clock)
+            found[f"{self.term}/{name}"] = Term(share * weight, distance)
+        return found
 
 
-def explore_overhaul(
-    student: Float[Tensor, "batch channels height width"], teacher: Float[Tensor, "batch channels height width"]
-) -> Float[Tensor, ""]:
-    """Return OD's exploration term in [-4, 0]: minus the partial L2 of features of unit length, mean over examples.
+def _narrowed(pair: Pair, channels: int) -> Pair:
+    return pair._replace(student=pair.student._replace(shape=(channels, *pair.student.shape[1:])))
 
-    The length takes no sign away, so what counts is still told by the teacher's sign and by who is above whom.
 
-    Args:
-        student: features before ReLU of the channels that explore, after the connector.
-        teacher: features before ReLU, after `margin_relu`.
-    """
-    return -partial_l2(factor(student), factor(teacher)) / len(student)
+def _part(
+    features: Float[Tensor, "batch channels height width"], channels: Int64[Tensor, " part"], natural: bool, first: bool
+) -> Float[Tensor, "batch part height width"]:
+    """Return some channels; the first or the last ones without a copy."""
+    if not natural:
+        return features.index_select(1, channels)
+    return features.narrow(1, 0 if first else features.shape[1] - len(channels), len(channels))

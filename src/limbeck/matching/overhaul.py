@@ -12,29 +12,42 @@ Equation
 | max(F_T, m) | `margin_relu` |
 | r | `Connector`, trained with the student |
 | D | `partial_l2`, summed over everything |
-| α | the matcher's weight: 1 / 1000 on CIFAR-100, 1 / 10000 on ImageNet |
+| α | `weight`: 1 / 1000 on CIFAR-100, 1 / 10000 on ImageNet |
 
 Fidelity
     As in the authors' code: m = -3σ where Φ(-μ/σ) ≤ 0.001, although m nears 0 before that; the sum over all elements;
     the connector (1x1 convolution without bias, batch norm) and its initialisation. Ours: half precision is raised to
-    float32 before the sum, which would overflow; m in float64; a σ of 0 gives min(μ, 0), what the formula tends to. In
-    the authors' training the teacher's batch norms are in training mode on purpose; nothing here asks for that.
+    float32 before the sum, which would overflow; m in float64; a σ of 0 gives min(μ, 0), what the formula tends to;
+    maps of two sizes are averaged down to the smaller. Without a batch norm before the layer, `margin: measured` takes
+    the mean of the teacher's negative responses over the training images (the author's advice). In the authors'
+    training the teacher's batch norms are in training mode on purpose, which moves the teacher's statistics; with
+    `batch_statistics` they normalise by the batch and nothing of the teacher moves. The default is a teacher in eval
+    mode, as everywhere here.
 
 Limits
-    α = 0 is cross-entropy. D is 0 where the teacher is silent and the student is at or below its margin, and grows
-    without bound: it must not be subtracted as it is (`limbeck.matching.ie` has the form that may be).
+    α = 0 is the method without it. D is 0 where the teacher is silent and the student is at or below its margin, and
+    grows without bound: it must not be subtracted as it is. Exploration (IE) takes both at unit length: minus D, mean
+    over examples, at least -4 a layer, since ‖u_S - u_T‖² ≤ 4 bounds any part of the sum.
 """
 
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Sequence
+from typing import ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limbeck.matching.unit import difference, raised
+from limbeck.core.config import Flag, Positive, configurable_module
+from limbeck.core.layers import Layers, ends_before_relu
+from limbeck.core.matcher import Between, Explorable, Pair
+from limbeck.core.schedules import WeightOverTime
+from limbeck.errors import LimbeckError
+from limbeck.matching.factors import factor
+from limbeck.matching.pairs import paired
+from limbeck.matching.unit import difference, raised, same_size
 from limbeck.models.layers import conv1x1
 
 _RARELY_NEGATIVE = 0.001
@@ -95,3 +108,107 @@ class Connector(nn.Module):
         """Return the features with the teacher's number of channels."""
         connected: Tensor = self.layers(features)
         return connected
+
+
+@configurable_module
+@final
+class Overhaul(Explorable):
+    """Imitate the teacher's features before the ReLU, where they matter.
+
+    Attributes:
+        weight: α, a number or a schedule.
+        layers: the student's, before a ReLU; None takes the last such layer of each stage.
+        teacher_layers: the teacher's, in the same order; None takes those of the student's names, or the last ones.
+        margin: from the batch norm before each layer, or measured over the training images.
+        batch_statistics: whether the teacher's batch norms normalise by the batch, as in the authors' code.
+        stages: the weight of each layer; None halves it from each to the one before, and gives 1 to the last.
+    """
+
+    weight: WeightOverTime = 1e-3
+    layers: tuple[str, ...] | None = None
+    teacher_layers: tuple[str, ...] | None = None
+    margin: Literal["batch_norm", "measured"] = "batch_norm"
+    batch_statistics: Flag = False
+    stages: tuple[Positive, ...] | None = None
+
+    term: ClassVar[str] = "overhaul"
+
+    @property
+    def between(self) -> Between:  # type: ignore[override]
+        """The teacher: margins are of a network that stands still."""
+        return "teacher"
+
+    def choose(self, student: Layers, teacher: Layers) -> list[Pair]:
+        """Return the named layers, or the last of each stage before a ReLU."""
+        pairs = paired(student, teacher, self.layers, self.teacher_layers, ends_before_relu)
+        for layer in [layer for pair in pairs for layer in pair if not layer.before_relu]:
+            raise LimbeckError(
+                f"layer {layer.path!r} does not go through a ReLU, and OD takes features before one: "
+                "limbeck list layers MODEL shows which do"
+            )
+        if self.stages is not None and len(self.stages) != len(pairs):
+            raise LimbeckError(f"stages gives {len(self.stages)} weights to {len(pairs)} layers: give one to each")
+        return pairs
+
+    def prepare(self, pairs: Sequence[Pair]) -> None:
+        """Make the connectors, and take the margins from the teacher's batch norms."""
+        self.connectors = nn.ModuleList(Connector(pair.student.shape[0], pair.teacher.shape[0]) for pair in pairs)
+        for i, pair in enumerate(pairs):
+            norm, found = pair.teacher.norm, torch.zeros(pair.teacher.shape[0])
+            if self.margin == "batch_norm":
+                if norm is None or not norm.affine:
+                    raise LimbeckError(
+                        f"OD reads its margin from the batch norm before layer {pair.teacher.path!r} of the teacher, "
+                        "and there is none: set margin to measured"
+                    )
+                found = margin(norm.bias.detach(), norm.weight.detach())
+            self.register_buffer(f"margin_{i}", found)
+
+    def survey(self, teacher: Sequence[Tensor]) -> Tensor | None:
+        """Return, where margins are measured, each channel's sum and number of negative responses, float64."""
+        if self.margin == "batch_norm":
+            return None
+        negative = [one.double().clamp(max=0).sum((0, 2, 3)) for one in teacher]
+        return torch.cat([*negative, *((one < 0).sum((0, 2, 3)).double() for one in teacher)])
+
+    def settle(self, sums: Tensor) -> None:
+        """Take the mean of each channel's negative responses as its margin; of one that has none, 0."""
+        total, count = sums.chunk(2)
+        widths = [len(self.get_buffer(f"margin_{i}")) for i in range(len(self.connectors))]
+        for i, mean in enumerate(torch.split(total / count.clamp(min=1), widths)):
+            self.get_buffer(f"margin_{i}").copy_(mean)
+
+    def _brought_together(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        return [
+            same_size(connector(own), margin_relu(theirs, self.get_buffer(f"margin_{i}")))
+            for i, (connector, own, theirs) in enumerate(zip(self.connectors, student, teacher, strict=True))
+        ]
+
+    def _added_up(self, distances: Sequence[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+        weights = self.stages or [2.0 ** (i + 1 - len(distances)) for i in range(len(distances))]
+        weighted = [weight * distance for weight, distance in zip(weights, distances, strict=True)]
+        return sum(weighted[1:], weighted[0])
+
+    def gap(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
+        """Return the partial L2 distance, mean over examples, of the weighted layers."""
+        found = [partial_l2(own, theirs) / len(own) for own, theirs in self._brought_together(student, teacher)]
+        return self._added_up(found)
+
+    def exploration(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
+        """Return minus the same at unit length: in [-4, 0] a layer."""
+        together = self._brought_together(student, teacher)
+        return self._added_up([explore_overhaul(own, theirs) for own, theirs in together])
+
+
+def explore_overhaul(
+    student: Float[Tensor, "batch channels height width"], teacher: Float[Tensor, "batch channels height width"]
+) -> Float[Tensor, ""]:
+    """Return OD's exploration term in [-4, 0]: minus the partial L2 of features of unit length, mean over examples.
+
+    The length takes no sign away, so what counts is still told by the teacher's sign and by who is above whom.
+
+    Args:
+        student: features before ReLU of the channels that explore, after the connector.
+        teacher: features before ReLU, after `margin_relu`.
+    """
+    return -partial_l2(factor(student), factor(teacher)) / len(student)

@@ -24,6 +24,18 @@ def unit_rows(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch size
     return functional.normalize(raised(features).flatten(1), dim=1)
 
 
+def same_size(
+    student: Float[Tensor, "batch channels height width"],
+    teacher: Float[Tensor, "batch teacher_channels teacher_height teacher_width"],
+) -> tuple[Float[Tensor, "batch channels rows columns"], Float[Tensor, "batch teacher_channels rows columns"]]:
+    """Return both maps, the larger one averaged down to the height and width of the smaller."""
+    size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
+    small, other = (
+        one if one.shape[2:] == size else functional.adaptive_avg_pool2d(one, size) for one in (student, teacher)
+    )
+    return small, other
+
+
 def difference(student: Float[Tensor, "*student"], teacher: Float[Tensor, "*teacher"]) -> Float[Tensor, "*student"]:
     """Return student - teacher.
 

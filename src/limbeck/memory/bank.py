@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from limbeck.core.objective import Room
+from limbeck.core.writer import Room
 from limbeck.errors import LimbeckError
 from limbeck.memory.formats import Dense, Format
 from limbeck.memory.sizes import Layout, Place

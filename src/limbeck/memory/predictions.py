@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from limbeck.core.batch import Units
 from limbeck.core.cohort import Cohort
-from limbeck.core.objective import Room, Step
+from limbeck.core.writer import Room, Step
 from limbeck.memory.bank import PredictionBank
 from limbeck.memory.formats import Format
 from limbeck.memory.sizes import Layout, Place, in_words, traffic

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, distributed
 
 from limbeck.core.cohort import Cohort
-from limbeck.core.objective import Step
+from limbeck.core.writer import Step
 from limbeck.memory.predictions import one_hot
 from limbeck.memory.processes import world
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from limbeck.core.objective import Room
+from limbeck.core.writer import Room
 from limbeck.errors import LimbeckError
 from limbeck.memory.disk import Disk
 from limbeck.memory.homes import Landing, Slot, check_fits, check_ids

@@ -1,6 +1,6 @@
 """Who writes the soft target: one file per method. `METHODS` is the closed table that recipes name."""
 
-from limbeck.core.objective import TargetWriter
+from limbeck.core.writer import TargetWriter
 from limbeck.targets.cskd import CSKD as CSKD
 from limbeck.targets.dml import DML as DML
 from limbeck.targets.hinton import Hinton as Hinton

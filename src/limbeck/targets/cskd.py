@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from limbeck.core.config import NonNegative, Positive, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Needs, Step, TargetWriter
+from limbeck.core.writer import Needs, Step, TargetWriter
 
 
 @configurable

@@ -30,8 +30,8 @@ from typing import Literal
 
 from limbeck.core.config import Positive, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Needs, Step, TargetWriter
 from limbeck.core.schedules import WeightOverTime, at
+from limbeck.core.writer import Needs, Step, TargetWriter
 
 
 @configurable

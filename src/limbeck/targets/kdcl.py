@@ -46,9 +46,9 @@ from limbeck.core.batch import Units
 from limbeck.core.cohort import Cohort
 from limbeck.core.config import Flag, Positive, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Needs, Room, Step, TargetWriter
 from limbeck.core.schedules import WeightOverTime, at
 from limbeck.core.simplex import closed_form_weights, easiest_mixture, general_weights
+from limbeck.core.writer import Needs, Room, Step, TargetWriter
 
 Logits = Float[Tensor, "students batch classes"]
 Labels = Int[Tensor, " batch"] | Float[Tensor, "batch classes"]

@@ -29,7 +29,7 @@ from torch.nn import functional
 from limbeck.core.batch import Units
 from limbeck.core.config import Fraction, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Step, TargetWriter
+from limbeck.core.writer import Step, TargetWriter
 
 
 @configurable

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from limbeck.core.config import configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Step, TargetWriter
+from limbeck.core.writer import Step, TargetWriter
 
 
 @configurable

@@ -39,8 +39,8 @@ from torch import nn
 from limbeck.core.branches import Branches
 from limbeck.core.config import Count, Positive, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Needs, Step, TargetWriter
 from limbeck.core.schedules import RampUp, WeightOverTime, at
+from limbeck.core.writer import Needs, Step, TargetWriter
 
 
 @configurable

@@ -33,8 +33,8 @@ from typing import Any, Literal
 from limbeck.core.cohort import Cohort
 from limbeck.core.config import Count, Fraction, Positive, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Needs, Room, Step, TargetWriter
 from limbeck.core.schedules import Linear, at
+from limbeck.core.writer import Needs, Room, Step, TargetWriter
 from limbeck.errors import LimbeckError
 from limbeck.memory.formats import format_of
 from limbeck.memory.predictions import Memory, Predictions

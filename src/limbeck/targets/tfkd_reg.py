@@ -38,8 +38,8 @@ from torch import Tensor
 from limbeck.core.batch import Units
 from limbeck.core.config import Fraction, Positive, configurable
 from limbeck.core.imitation import Target
-from limbeck.core.objective import Step, TargetWriter
 from limbeck.core.schedules import FractionOverTime, at
+from limbeck.core.writer import Step, TargetWriter
 from limbeck.errors import LimbeckError
 
 

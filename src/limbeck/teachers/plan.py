@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from limbeck.core.config import Index, Named, configurable, fields_of
-from limbeck.core.objective import Relation, TargetWriter
 from limbeck.core.roles import Teacher as Answering
+from limbeck.core.writer import Relation, TargetWriter
 from limbeck.data.load import Data, Splits
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, check_model

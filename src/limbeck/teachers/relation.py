@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import nn
 
-from limbeck.core.objective import Relation
+from limbeck.core.writer import Relation
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model
 

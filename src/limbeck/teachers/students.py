@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from torch import nn
 
 from limbeck.core.config import Named, configurable
-from limbeck.core.objective import TargetWriter
+from limbeck.core.writer import TargetWriter
 from limbeck.models import ModelSpec, build_model
 from limbeck.teachers.teacher import Model
 from limbeck.train.optimisers import OPTIMISERS, OptimiserChoice

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limbeck import files
 from limbeck.core.batch import Output
 from limbeck.core.config import Count, Index, configurable
-from limbeck.core.objective import Relation
+from limbeck.core.writer import Relation
 from limbeck.errors import LimbeckError
 from limbeck.memory.formats import Precision
 from limbeck.models import ModelSpec, build_model, check_model

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from limbeck.core.batch import Batch, Clock, Mix, Output
-from limbeck.core.objective import Objective, Room, Step, TargetWriter
+from limbeck.core.objective import Objective
+from limbeck.core.writer import Room, Step, TargetWriter
 from limbeck.tasks.classification import Classification
 
 EXAMPLES, CLASSES, EPOCHS = 12, 5, 3

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from limbeck.core.cohort import Cohort
-from limbeck.core.objective import TargetWriter
 from limbeck.core.roles import Teacher
+from limbeck.core.writer import TargetWriter
 from limbeck.data.load import Splits
 from limbeck.plain import flat
 from limbeck.train.loop import Training

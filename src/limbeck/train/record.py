@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from limbeck import files
-from limbeck.core.objective import Step
+from limbeck.core.writer import Step
 from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.train.runtime import Runtime
 

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.cohort import Peers
-from limbeck.core.objective import Objective, Room
+from limbeck.core.objective import Objective
 from limbeck.core.roles import RecordedTeacher
 from limbeck.core.shard import Shard
+from limbeck.core.writer import Room
 from limbeck.data.order import shard_of
 from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.analysis.rescaling import condition, gradient_norms, unlikelihood
-from limbeck.core.objective import Step
+from limbeck.core.writer import Step
 from limbeck.errors import LimbeckError
 from limbeck.train.runtime import Runtime
 

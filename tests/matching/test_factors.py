@@ -8,7 +8,7 @@ from torch import nn
 
 from limbeck.errors import LimbeckError
 from limbeck.matching import collapsed_factor, factor_distance
-from limbeck.matching.factor import factor
+from limbeck.matching.factors import factor
 
 
 def naive(naive_unit, student, teacher, distance, form):
