@@ -6,16 +6,16 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from limbeck.core.config import Count, Index, Named, configurable, fields_of
+from limbeck.core.config import fields_of
+from limbeck.core.matcher import Matcher
 from limbeck.core.roles import Teacher as Answering
 from limbeck.core.writer import TargetWriter
 from limbeck.data.load import Splits
@@ -23,25 +23,23 @@ from limbeck.data.own import own_splits
 from limbeck.data.passes import Recurrence
 from limbeck.data.readers import MapDataset
 from limbeck.errors import LimbeckError
+from limbeck.matching import MATCHERS
 from limbeck.memory.formats import Precision
 from limbeck.memory.logits import logits_format
 from limbeck.plain import predictions_file
-from limbeck.recipes.explain import explain
+from limbeck.recipes.pieces import Cache, Choices, checked, described, read_matchers, read_method
 from limbeck.targets import METHODS
 from limbeck.tasks.classification import ENSEMBLE, Predictions
 from limbeck.teachers.relation import check_relation
 from limbeck.teachers.replay import with_cache
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job, Origin
-from limbeck.train.loop import Training
-from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice
+from limbeck.train.optimisers import SGD, OptimiserChoice
 from limbeck.train.progress import Display
-from limbeck.train.rates import RATES, Cosine, Rate
+from limbeck.train.rates import Cosine, Rate
 from limbeck.train.run import run
 from limbeck.train.runtime import Runtime
 from limbeck.train.weights import fingerprint
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -67,42 +65,6 @@ class Result:
     ensemble: dict[str, float] | None = None
 
 
-@configurable
-class _Method:
-    """A method as a recipe writes it."""
-
-    method: Annotated[TargetWriter, Named(METHODS)]
-
-
-@configurable
-class _Choices:
-    """The other arguments of `distil` that can be written as in a recipe."""
-
-    optimiser: Annotated[OptimiserChoice, Named(OPTIMISERS)]
-    schedule: Annotated[Rate, Named(RATES)]
-    training: Training
-    seed: Index
-
-
-@configurable
-class _Cache:
-    """How a teacher's answers are kept, and when views come again: fields of a recipe's `teacher` and `data`."""
-
-    cache: str | None
-    cache_dtype: Precision
-    cache_top_k: Count | None
-    view_seed: Index | None
-    cycle: Count | None
-
-    def __post_init__(self) -> None:
-        if self.cache is None and (self.cache_dtype != "float32" or self.cache_top_k is not None):
-            raise ValueError(
-                "cache_dtype and cache_top_k say how answers are recorded: set cache too, or leave them out"
-            )
-        if self.cache is not None and (self.view_seed is None or self.cycle is None):
-            raise ValueError("cache replays answers to views that come again: set view_seed and cycle")
-
-
 def distil(
     student: nn.Module,
     train: MapDataset,
@@ -111,6 +73,7 @@ def distil(
     peers: Sequence[nn.Module] = (),
     method: str | Mapping[str, Any] | TargetWriter = "pskd",
     teacher: nn.Module | str | Path | None = None,
+    matchers: Sequence[str | Mapping[str, Any] | Matcher] = (),
     epochs: int = 30,
     batch_size: int = 128,
     optimiser: str | Mapping[str, Any] | OptimiserChoice | None = None,
@@ -140,6 +103,8 @@ def distil(
         method: a name, a mapping as in a recipe (`{"name": "kd", "alpha": 0.9}`), or any `TargetWriter`, your own too.
         teacher: for methods that need one: a trained network with the same classes (it is frozen and moved to the
             device), or the folder of an earlier run, of one of several students as "FOLDER/student-1".
+        matchers: what representations are matched, each a name, a mapping as in a recipe (`{"name": "at"}`), or any
+            `Matcher`, your own too.
         epochs: passes over the training data.
         batch_size: examples per step.
         optimiser: SGD with learning rate 0.1 by default; a name, a mapping or an object.
@@ -164,11 +129,11 @@ def distil(
         LimbeckError: an argument or the data are not what they should be; the message says what to do.
     """
     settings = {"epochs": epochs, "batch_size": batch_size, **(training or {})}
-    writer = method if isinstance(method, TargetWriter) else _checked(_Method, {"method": method}).method
+    writer, matched = read_method(method), read_matchers(matchers)
     given = {"optimiser": optimiser or SGD(), "schedule": schedule or Cosine(), "training": settings, "seed": seed}
-    choices = _checked(_Choices, given)
-    kept = _checked(
-        _Cache,
+    choices = checked(Choices, given)
+    kept = checked(
+        Cache,
         {
             "cache": None if cache is None else str(cache),
             "cache_dtype": cache_dtype,
@@ -177,19 +142,23 @@ def distil(
             "cycle": cycle,
         },
     )
+    if cache is not None and any(matcher.between == "teacher" for matcher in matched):
+        raise LimbeckError("cache keeps a teacher's answers, and matchers look at its layers: leave one of them out")
     if cache is not None and teacher is None:
         raise LimbeckError("cache keeps a teacher's answers: give teacher= as well, or leave cache out")
     runtime = Runtime(accelerator, precision=choices.training.precision)
     splits = own_splits(train, test, validation, held_out, workers, runtime.device, Recurrence(view_seed, cycle))
     networks = _networks(student, peers, writer, splits)
-    taught, by = _teacher(teacher, writer, splits, runtime.device)
+    wanted = writer.needs.teacher or any(matcher.between == "teacher" for matcher in matched)
+    taught, by = _teacher(teacher, wanted, type(writer).__name__, splits, runtime.device)
     if taught is not None:
         for network in networks:
             check_relation(writer.needs.relation, taught.net, network, type(writer).__name__)
     name = type(student).__qualname__
     plain = fields_of(kept)
     data = {"source": type(train).__qualname__, **{field: plain.pop(field) for field in ("view_seed", "cycle")}}
-    recipe = {"data": data, "model": {"name": name}, "method": _described(writer)}
+    recipe: dict[str, Any] = {"data": data, "model": {"name": name}, "method": described(writer, METHODS)}
+    recipe["matchers"] = [described(matcher, MATCHERS) for matcher in matched]
     recipe |= fields_of(choices) | {"teacher": None if taught is None else plain}
     content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
@@ -208,7 +177,7 @@ def distil(
         answering = with_cache(taught, Path(kept.cache), form, splits.train, precision, kept.cycle, drawn, views)
     cohort = writer.cohort(networks)
     optimisers = [choices.optimiser] * len(cohort.parts)
-    job = Job(name, cohort, writer, answering, splits, optimisers, choices.schedule,
+    job = Job(name, cohort, writer, answering, matched, splits, optimisers, choices.schedule,
               choices.training, choices.seed, recipe, recipe, content, [], by)  # fmt: skip
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else _temporary(stack, runtime)
@@ -222,20 +191,6 @@ def distil(
     ]
     together = figures[ENSEMBLE]["last"] if ENSEMBLE in figures else None
     return replace(results[0], peers=tuple(results[1:]), ensemble=together)
-
-
-def _checked(kind: type[_T], given: Mapping[str, Any]) -> _T:
-    try:
-        return TypeAdapter(kind).validate_python(dict(given))
-    except ValidationError as error:
-        raise LimbeckError(explain(error, kind)) from error
-
-
-def _described(writer: TargetWriter) -> dict[str, Any]:
-    """Return a method as a recipe would write it; one of the user's own goes by its class's name."""
-    names = {cls: name for name, cls in METHODS.items()}
-    name = names.get(type(writer), type(writer).__qualname__)
-    return {"name": name, **(fields_of(writer) if is_dataclass(writer) else {})}
 
 
 def _read(path: Path) -> Predictions:
@@ -269,11 +224,12 @@ def _temporary(stack: ExitStack, runtime: Runtime) -> Path:
 
 
 def _teacher(
-    teacher: nn.Module | str | Path | None, method: TargetWriter, splits: Splits, device: torch.device
+    teacher: nn.Module | str | Path | None, wanted: bool, method: str, splits: Splits, device: torch.device
 ) -> tuple[Teacher | None, Origin | None]:
-    if (teacher is not None) != method.needs.teacher:
-        verb = "needs a teacher: give teacher=" if method.needs.teacher else "uses no teacher: leave teacher= out"
-        raise LimbeckError(f"{type(method).__name__} {verb}")
+    if wanted and teacher is None:
+        raise LimbeckError(f"{method} or a matcher needs a teacher: give teacher=")
+    if not wanted and teacher is not None:
+        raise LimbeckError(f"{method} uses no teacher, and neither does a matcher: leave teacher= out")
     if teacher is None:
         return None, None
     data = splits.train

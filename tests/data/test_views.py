@@ -213,3 +213,14 @@ def test_views_are_read_from_json(view):
 def test_impossible_settings(build):
     with pytest.raises(ValidationError):
         build()
+
+
+def test_a_mirrored_border_is_what_torch_pads():
+    images = torch.arange(2 * 3 * 5 * 6).view(2, 3, 5, 6).to(torch.uint8)
+    draws = torch.tensor([[0.0, 0.99], [0.5, 0.0]])
+    padded = torch.nn.functional.pad(images.float(), (3, 3, 3, 3), mode="reflect").to(torch.uint8)
+    found = PadCrop(padding=3, fill="reflect")(images, draws)
+    assert torch.equal(found[0], padded[0, :, 0:5, 6:12])
+    assert torch.equal(found[1], padded[1, :, 3:8, 0:6])
+    with pytest.raises(LimbeckError, match="cannot mirror 5 pixels of an image with sides of 5"):
+        PadCrop(padding=5, fill="reflect")(images, draws)

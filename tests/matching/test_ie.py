@@ -130,16 +130,19 @@ def test_exploring_by_partial_l2_is_what_plain_loops_say(drawn, naive_unit):
     student, teacher = drawn(3, 4, 2, 2), margin_relu(drawn(3, 4, 2, 2, seed=1), torch.full((4,), -0.4).double())
     total = 0.0
     for one, other in zip(student, teacher, strict=True):
-        for s, t in zip(naive_unit(one.flatten().tolist()), naive_unit(other.flatten().tolist()), strict=True):
-            total += (s - t) ** 2 if s > t or t > 0 else 0.0
+        wanted = other.flatten().tolist()
+        length = math.sqrt(sum(t * t for t in wanted))
+        for s, t in zip(naive_unit(one.flatten().tolist()), wanted, strict=True):
+            total += (length * s - t) ** 2 if length * s > t or t > 0 else 0.0
     assert float(explore_overhaul(student, teacher)) == pytest.approx(-total / 3, rel=1e-12)
 
 
 def test_exploring_by_partial_l2_is_bounded_where_the_plain_sum_is_not(drawn, slope):
     teacher = margin_relu(drawn(3, 4, 2, 2).abs(), torch.zeros(4).double())
+    bound = -4 * float(teacher.square().sum()) / 3
     for scale in (1.0, 1e3, 1e6):
         student = -scale * teacher
-        assert float(explore_overhaul(student, teacher)) == pytest.approx(-4.0)
+        assert float(explore_overhaul(student, teacher)) == pytest.approx(bound)
         assert float(partial_l2(student, teacher)) > scale**2
     for student in (0 * teacher, teacher, -teacher):
         assert slope(lambda x: explore_overhaul(x, teacher), student).isfinite().all()

@@ -100,7 +100,7 @@ class Comparison(nn.Module):
                     pairs = own.choose(layers[i], theirs)
                     _seeded([seed, _MATCHERS, number, i, *([] if source is None else [source])], own, pairs)
                     self.links.append(_link(name, i, source, own, pairs))
-        self._matchers = nn.ModuleList(link.matcher for link in self.links)
+        self.matchers = nn.ModuleList(link.matcher for link in self.links)
         weight = next(iter(students[0].parameters()), None)
         self.to(None if weight is None else weight.device)
         self._students = [Taps(student, self._taps_of(i), layers[i], whole=True) for i, student in enumerate(students)]

@@ -66,8 +66,10 @@ class Matcher(nn.Module, ABC):
     """
 
     between: Between
-    # of the teacher's batch norms, where a matcher wants statistics of the batch
+    # whether the teacher's batch norms are to normalise by the batch
     batch_statistics: bool = False
+    # whether it wants sums over all of the teacher's features
+    surveys: bool = False
     # how logs call its term
     term: ClassVar[str]
 
@@ -113,13 +115,13 @@ class Matcher(nn.Module, ABC):
         """Take what has learned the teacher's features; it is frozen, and no part of this module."""
         raise NotImplementedError
 
-    def survey(self, teacher: Sequence[Tensor]) -> Tensor | None:
-        """Return sums over a batch of the teacher's features, which `settle` wants over all of them; None wants none.
+    def survey(self, teacher: Sequence[Tensor]) -> Tensor:
+        """Return sums over a batch of the teacher's features, which `settle` takes over all of them.
 
         Args:
             teacher: the outputs of its layers, whole.
         """
-        return None
+        raise NotImplementedError
 
     def settle(self, sums: Tensor) -> None:
         """Take the sums of `survey` over all training examples."""

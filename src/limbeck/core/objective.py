@@ -77,6 +77,11 @@ class Objective(nn.Module):
         return len(self.cohort.names) if self.writer.needs.own_views else 1
 
     @property
+    def adapters(self) -> list[tuple[int, nn.Module]]:
+        """What matchers train beside the students, each with the number of the student that it serves."""
+        return [] if self.comparison is None else self.comparison.adapters
+
+    @property
     def turns(self) -> Sequence[int | None]:
         """Who learns, one after the other, in the updates of one batch; None is all together."""
         return range(len(self.cohort.names)) if self.writer.needs.turns else (None,)
@@ -152,6 +157,10 @@ class Objective(nn.Module):
         self.writer.after_epoch(self.cohort)
         if self._recorded is not None:
             self._recorded.after_epoch()
+
+    def figures(self) -> dict[str, float]:
+        """Return what an epoch's line of the log says beside the losses: of the writer, and of the matchers' pull."""
+        return {**self.writer.figures(), **(self.comparison.figures() if self.comparison is not None else {})}
 
     def get_extra_state(self) -> dict[str, Any]:
         """Put the writer's memory beside the weights, so that one state_dict holds all that training moves."""

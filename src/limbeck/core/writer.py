@@ -44,8 +44,8 @@ class Step(NamedTuple):
 
     @property
     def units(self) -> int:
-        """The number of units of one student on this process."""
-        return self.students[0].logits.shape[0]
+        """The number of units of one student on this process; of examples, where no student answers."""
+        return self.students[0].logits.shape[0] if self.students else len(self.batch.ids)
 
 
 Relation = Literal["any", "larger", "smaller", "same"]

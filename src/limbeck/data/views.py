@@ -6,14 +6,15 @@ views, without a loop over images and without waiting for the device.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from limbeck.core.config import Count, Fraction, configurable
+from limbeck.errors import LimbeckError
 
 
 @runtime_checkable
@@ -42,10 +43,14 @@ class View(Protocol):
 
 @configurable
 class PadCrop:
-    """Pad with black and cut the original size out, anywhere.
+    """Pad, and cut the original size out, anywhere.
 
     Attributes:
         padding: pixels added on each side.
+        fill: what they are: black, or the image mirrored at its edge.
+
+    Raises:
+        LimbeckError: when called, on images too small to be mirrored so far.
     """
 
     name: ClassVar[str] = "pad_crop"
@@ -54,16 +59,29 @@ class PadCrop:
     slots: ClassVar[int] = 2
 
     padding: Count = 4
+    fill: Literal["black", "reflect"] = "black"
 
     def __call__(
         self, images: Shaped[Tensor, "batch channels height width"], draws: Float[Tensor, "batch 2"]
     ) -> Shaped[Tensor, "batch channels height width"]:
         """Return the view of each image."""
         height, width = images.shape[-2:]
-        padded = F.pad(images, (self.padding,) * 4)
+        if self.fill == "black":
+            padded = F.pad(images, (self.padding,) * 4)
+        else:
+            rows, columns = (_mirrored(side, self.padding).to(images.device) for side in (height, width))
+            padded = images[:, :, rows][:, :, :, columns]
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         top, left = (draws * (2 * self.padding + 1)).long().unbind(1)
         return windows[torch.arange(len(images), device=images.device), :, top, left]
+
+
+def _mirrored(side: int, padding: int) -> Int64[Tensor, " padded"]:
+    """Return the pixel at each place of a padded side; the pixel at the edge is not repeated."""
+    if padding >= side:
+        raise LimbeckError(f"pad_crop cannot mirror {padding} pixels of an image with sides of {side}: lower padding")
+    places = torch.arange(-padding, side + padding).abs()
+    return torch.where(places < side, places, 2 * (side - 1) - places)
 
 
 @configurable

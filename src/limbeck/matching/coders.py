@@ -13,7 +13,6 @@ from typing import Literal, final
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limbeck.errors import LimbeckError
 from limbeck.matching.unit import difference
 
 
@@ -29,21 +28,15 @@ def reconstruction_loss(
 
 @final
 class Paraphraser(nn.Module):
-    """Rebuilds [B, C, H, W] from the factors [B, rate · C, H, W] that its `encoder` puts out.
+    """Rebuilds [B, C, H, W] from the factors [B, factors, H, W] that its `encoder` puts out.
 
     Attributes:
         encoder: three 3x3 convolutions; the second one has fewer channels.
         decoder: three 3x3 transposed convolutions back.
-
-    Raises:
-        LimbeckError: a rate that leaves no channel.
     """
 
-    def __init__(self, channels: int, rate: float = 0.5, batch_norm: bool = False) -> None:
+    def __init__(self, channels: int, factors: int, batch_norm: bool = False) -> None:
         super().__init__()
-        factors = int(channels * rate)
-        if factors < 1:
-            raise LimbeckError(f"a rate of {rate} leaves no factor of {channels} channels: take a larger rate")
         self.encoder = _layers(nn.Conv2d, (channels, channels, factors, factors), batch_norm)
         self.decoder = _layers(nn.ConvTranspose2d, (factors, factors, channels, channels), batch_norm)
 

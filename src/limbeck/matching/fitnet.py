@@ -19,8 +19,8 @@ Fidelity
 
 Limits
     β = 0 is the method without it. The half form is the mean form times C·H·W / 2. Neither is bounded or free of scale:
-    β goes with the size of the teacher's activations. Exploration (IE), which needs a bound, takes hints and regressed
-    features of unit length: minus ‖û_S - û_T‖², mean over examples, at least -4.
+    β goes with the size of the teacher's activations. Exploration (IE), which needs a bound, takes the regressed
+    features at the length t of the hints: minus D, at least -4 t² / C·H·W in the mean form.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from limbeck.core.matcher import Between, Explorable, Pair
 from limbeck.core.schedules import WeightOverTime
 from limbeck.errors import LimbeckError
 from limbeck.matching.pairs import paired
-from limbeck.matching.unit import difference, unit_rows
+from limbeck.matching.unit import at_length, difference
 
 Shape: TypeAlias = tuple[int, int, int]
 
@@ -130,9 +130,8 @@ class FitNet(Explorable):
         return hint_distance(self.regressor(student[0]), teacher[0], self.form)
 
     def exploration(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
-        """Return minus the squared distance of both at unit length, in [-4, 0]."""
-        gap = difference(unit_rows(self.regressor(student[0])), unit_rows(teacher[0]))
-        return -gap.square().sum(1).mean()
+        """Return minus the same, of regressed features at the length of the hints."""
+        return -hint_distance(at_length(self.regressor(student[0]), teacher[0]), teacher[0], self.form)
 
 
 def _middle(layers: Layers) -> list[Layer]:

@@ -20,16 +20,17 @@ Fidelity
     teacher and student are named the other way round; here they are the paper's. The paper's text was not at hand.
     Ours: other ratios, the ascending order of the indices within a part, "size_free", a gradient of 0 where l2 has its
     kink, and no decoders on the student's side, which got no gradient. How the paper explores with AT and OD is not
-    known: here AT's maps take the place of u, OD's partial L2 and FitNet's distance are of vectors of unit length, and
-    every layer that the wrapped matcher compares is split. λ = 1 with the mean form changes next to nothing: the log's
-    gradient shares show it. IE-DML's code was never published: `between: peers` lets each student inherit and explore
-    of every other, beside DML's targets (`method: dml`, whose `updates` say whether they step together or in turn).
+    known: here AT's maps take the place of u, OD and FitNet explore with the student's features at the teacher's
+    length, and every layer that the wrapped matcher compares is split. λ = 1 with the mean form changes next to
+    nothing: the log's gradient shares show it. IE-DML's code was never published: `between: peers` lets each student
+    inherit from and explore away from every other, beside DML's targets (`method: dml`, whose `updates` say whether
+    they step together or in turn).
 
 Limits
     λ = 0 is the method without it; ratio 1 is the wrapped matcher, ratio 0 exploration alone; λ_exp = 0 is the wrapped
-    matcher on the channels that inherit. The exploration is bounded, so the loss is: for factors of D elements by
-    -2 / √D in the mean form, -2 in the size-free form, 0 for |cos|; for AT by -2 per example and layer in the sum form,
-    for FitNet and a layer of OD by -4, where OD's own sum, subtracted, would have no bound.
+    matcher on the channels that inherit. The exploration is bounded: for factors of D elements by
+    -2 / √D in the mean form, -2 in the size-free form, 0 for |cos|; for AT by -2 per example and layer in the sum form;
+    for FitNet and OD, whose own distance, subtracted, would have no bound, by what the teacher's length gives.
 """
 
 from __future__ import annotations
@@ -172,7 +173,12 @@ class InheritExplore(Matcher):
         """Give it to the wrapped matchers."""
         self._first.take(encoder)
 
-    def survey(self, teacher: Sequence[Tensor]) -> Tensor | None:
+    @property
+    def surveys(self) -> bool:  # type: ignore[override]
+        """As the wrapped matcher."""
+        return self.matcher.surveys
+
+    def survey(self, teacher: Sequence[Tensor]) -> Tensor:
         """Return the wrapped matcher's sums."""
         return self._first.survey(teacher)
 

@@ -26,8 +26,8 @@ Fidelity
 
 Limits
     α = 0 is the method without it. D is 0 where the teacher is silent and the student is at or below its margin, and
-    grows without bound: it must not be subtracted as it is. Exploration (IE) takes both at unit length: minus D, mean
-    over examples, at least -4 a layer, since ‖u_S - u_T‖² ≤ 4 bounds any part of the sum.
+    grows without bound: it must not be subtracted as it is. Exploration (IE) takes the student's features at the length
+    t of the teacher's: minus D, mean over examples, at least -4 t² a layer, which bounds any part of the sum.
 """
 
 from __future__ import annotations
@@ -45,9 +45,8 @@ from limbeck.core.layers import Layers, ends_before_relu
 from limbeck.core.matcher import Between, Explorable, Pair
 from limbeck.core.schedules import WeightOverTime
 from limbeck.errors import LimbeckError
-from limbeck.matching.factors import factor
 from limbeck.matching.pairs import paired
-from limbeck.matching.unit import difference, raised, same_size
+from limbeck.matching.unit import at_length, difference, raised, same_size
 from limbeck.models.layers import conv1x1
 
 _RARELY_NEGATIVE = 0.001
@@ -164,10 +163,13 @@ class Overhaul(Explorable):
                 found = margin(norm.bias.detach(), norm.weight.detach())
             self.register_buffer(f"margin_{i}", found)
 
-    def survey(self, teacher: Sequence[Tensor]) -> Tensor | None:
-        """Return, where margins are measured, each channel's sum and number of negative responses, float64."""
-        if self.margin == "batch_norm":
-            return None
+    @property
+    def surveys(self) -> bool:  # type: ignore[override]
+        """Whether margins are measured."""
+        return self.margin == "measured"
+
+    def survey(self, teacher: Sequence[Tensor]) -> Tensor:
+        """Return each channel's sum and number of negative responses, float64."""
         negative = [one.double().clamp(max=0).sum((0, 2, 3)) for one in teacher]
         return torch.cat([*negative, *((one < 0).sum((0, 2, 3)).double() for one in teacher)])
 
@@ -195,7 +197,7 @@ class Overhaul(Explorable):
         return self._added_up(found)
 
     def exploration(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Float[Tensor, ""]:
-        """Return minus the same at unit length: in [-4, 0] a layer."""
+        """Return minus the same, of the student's features at the teacher's length."""
         together = self._brought_together(student, teacher)
         return self._added_up([explore_overhaul(own, theirs) for own, theirs in together])
 
@@ -203,12 +205,13 @@ class Overhaul(Explorable):
 def explore_overhaul(
     student: Float[Tensor, "batch channels height width"], teacher: Float[Tensor, "batch channels height width"]
 ) -> Float[Tensor, ""]:
-    """Return OD's exploration term in [-4, 0]: minus the partial L2 of features of unit length, mean over examples.
+    """Return OD's exploration term: minus the partial L2 of the student's features at the teacher's length.
 
-    The length takes no sign away, so what counts is still told by the teacher's sign and by who is above whom.
+    The mean over examples; in [-4 t², 0] for teachers of length t. The stretching takes no sign away, so what counts is
+    still told by the teacher's sign and by who is above whom.
 
     Args:
         student: features before ReLU of the channels that explore, after the connector.
         teacher: features before ReLU, after `margin_relu`.
     """
-    return -partial_l2(factor(student), factor(teacher)) / len(student)
+    return -partial_l2(at_length(student, teacher), teacher) / len(student)

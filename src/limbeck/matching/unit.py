@@ -24,6 +24,16 @@ def unit_rows(features: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch size
     return functional.normalize(raised(features).flatten(1), dim=1)
 
 
+def at_length(student: Float[Tensor, "batch ..."], teacher: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
+    """Return the student's features of each example, stretched to the L2 norm of the teacher's.
+
+    Whatever the student does, they are no farther from the teacher's than twice that.
+    """
+    length = torch.linalg.vector_norm(raised(teacher).flatten(1), dim=1, keepdim=True)
+    stretched: Tensor = (unit_rows(student) * length).view_as(student)
+    return stretched
+
+
 def same_size(
     student: Float[Tensor, "batch channels height width"],
     teacher: Float[Tensor, "batch teacher_channels teacher_height teacher_width"],

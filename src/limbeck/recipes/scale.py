@@ -168,6 +168,7 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[
     epochs = min(training["epochs"], scale.epochs)
     share = epochs / training["epochs"]
     before, tree["model"] = tree["model"], _lowered(stage.model, rungs)
+    tree["matchers"] = [_matched(matcher, share) for matcher in tree["matchers"]]
     if "split" in tree["method"] and tree["model"] != before:
         tree["method"]["split"] = scale.split
     for peer, plain in zip(stage.peers, tree["peers"], strict=True):
@@ -185,6 +186,17 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[
     training["epochs"] = epochs
     training["batch_size"] = min(training["batch_size"], scale.batch_size, tree["data"]["examples"])
     return tree
+
+
+def _matched(matcher: Mapping[str, Any], share: float) -> dict[str, Any]:
+    """Return a matcher for a share of the epochs, whose layers are found anew: the networks are others."""
+    fields = _timed(matcher, share) if share < 1 else dict(matcher)
+    fields |= {name: None for name in ("layer", "layers", "teacher_layer", "teacher_layers") if name in fields}
+    if "coder_epochs" in fields:
+        fields["coder_epochs"] = max(1, round(fields["coder_epochs"] * share))
+    if "matcher" in fields:
+        fields["matcher"] = _matched(fields["matcher"], share)
+    return fields
 
 
 def _data(data: Data, scale: Scale, held: bool) -> dict[str, Any]:

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from limbeck.core.config import Index, Named, configurable, fields_of
+from limbeck.core.matcher import Matcher
 from limbeck.core.roles import Teacher as Answering
 from limbeck.core.writer import Relation, TargetWriter
 from limbeck.data.load import Data, Splits
 from limbeck.errors import LimbeckError
+from limbeck.matching import MATCHERS
 from limbeck.models import ModelSpec, check_model
 from limbeck.targets import METHODS, CrossEntropy
+from limbeck.teachers.matched import check_layers, check_matchers
 from limbeck.teachers.record import record
 from limbeck.teachers.relation import check_names, check_relation, outline
 from limbeck.teachers.replay import ReplayedTeacher, replayed
@@ -40,7 +43,8 @@ class Stage:
         peers: more networks, trained together with it; each is a name, a mapping of name and options, or of `model` and
             an `optimiser` of its own.
         method: who writes the soft target.
-        teacher: who else answers, for methods that need one.
+        matchers: what representations are matched beside it, a list of names or of mappings of name and fields.
+        teacher: who else answers, for methods and matchers that need one.
         optimiser: with its learning rate.
         schedule: of the learning rate.
         training: epochs, batch size and the like.
@@ -51,6 +55,7 @@ class Stage:
     model: Model
     peers: tuple[PeerChoice, ...] = ()
     method: Annotated[TargetWriter, Named(METHODS)] = field(default_factory=CrossEntropy)
+    matchers: tuple[Annotated[Matcher, Named(MATCHERS)], ...] = ()
     teacher: TeacherChoice | None = None
     optimiser: Annotated[OptimiserChoice, Named(OPTIMISERS)] = field(default_factory=SGD)
     schedule: Annotated[Rate, Named(RATES)] = field(default_factory=Cosine)
@@ -65,10 +70,15 @@ class Stage:
             raise ValueError("the method weighs its students by examples that none learns from: set data.held_out")
         if self.training.trace and len(self.networks) > 1:
             raise ValueError("training.trace follows one student, and here are several: set it to false")
-        if self.method.needs.teacher and self.teacher is None:
-            raise ValueError("the method needs a teacher: give teacher.run, teacher.weights or teacher.stage")
-        if self.teacher is not None and not self.method.needs.teacher:
-            raise ValueError("a teacher is given and the method uses none: remove it, or choose a method that has one")
+        if self.needs_teacher and self.teacher is None:
+            who = "the method" if self.method.needs.teacher else "a matcher"
+            raise ValueError(f"{who} needs a teacher: give teacher.run, teacher.weights or teacher.stage")
+        if self.teacher is not None and not self.needs_teacher:
+            raise ValueError(
+                "a teacher is given and neither method nor matchers use one: remove it, or choose a method or matchers "
+                "that do"
+            )
+        check_matchers(self.matchers, self.networks, self.method, self.teacher)
         cached = self.teacher is not None and self.teacher.cache is not None
         if cached and (self.data.view_seed is None or self.data.cycle is None):
             raise ValueError(
@@ -86,6 +96,11 @@ class Stage:
             )
         if self.training.stop_accuracy is not None and not self.data.validation:
             raise ValueError("training.stop_accuracy is read on the validation split: set data.validation")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the method or a matcher wants one."""
+        return self.method.needs.teacher or any(matcher.between == "teacher" for matcher in self.matchers)
 
     @property
     def networks(self) -> list[ModelSpec]:
@@ -223,16 +238,18 @@ class Plan:
             loaded[name] = read[key]
             classes = loaded[name].train.classes
             stage.method.check(len(classes))
-            if stage.teacher is None or stage.teacher.stage is None:
+            teacher = None if stage.teacher is None else stage.teacher.stage
+            taught = None if teacher is None else self._teaching(name)
+            check_layers(stage.matchers, stage.networks, taught, loaded[name].train, f"stage {name!r}")
+            if teacher is None or taught is None:
                 continue
-            teacher = stage.teacher.stage
             if loaded[teacher].train.classes != classes:
                 known = len(loaded[teacher].train.classes)
                 raise LimbeckError(
                     f"stage {name!r} learns {len(classes)} classes, its teacher {teacher!r} {known}, or others: "
                     "give both the same data.source and data.classes"
                 )
-            teaching, *learning = (outline(m, len(classes)) for m in (self._teaching(name), *stage.networks))
+            teaching, *learning = (outline(m, len(classes)) for m in (taught, *stage.networks))
             for relation, network in itertools.product(stage.relations, learning):
                 check_relation(relation, teaching, network, f"stage {name!r}")
         return loaded
@@ -268,6 +285,7 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
         cohort=cohort,
         writer=stage.method,
         teacher=answering,
+        matchers=stage.matchers,
         splits=splits,
         optimisers=[stage.optimiser, *(peer.optimiser or stage.optimiser for peer in stage.peers)],
         rate=stage.schedule,

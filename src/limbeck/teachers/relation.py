@@ -39,11 +39,11 @@ def check_relation(relation: Relation, teacher: nn.Module, student: nn.Module, w
         raise _refusal(relation, where, f"has {theirs:,} parameters, the student {ours:,}")
 
 
-def outline(model: ModelSpec, classes: int = 10) -> nn.Module:
-    """Build a network for RGB images without memory or weights, to count and compare it."""
+def outline(model: ModelSpec, classes: int = 10, channels: int = 3) -> nn.Module:
+    """Build a network without memory or weights, to count and compare it."""
     with torch.device("meta"):
         options = {name: option for name, option in model.options.items() if name != "pretrained"}
-        return build_model(dataclasses.replace(model, options=options), classes, 3)
+        return build_model(dataclasses.replace(model, options=options), classes, channels)
 
 
 def _refusal(relation: Relation, where: str, found: str) -> LimbeckError:

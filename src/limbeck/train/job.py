@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from limbeck.core.cohort import Cohort
+from limbeck.core.matcher import Matcher
 from limbeck.core.roles import Teacher
 from limbeck.core.writer import TargetWriter
 from limbeck.data.load import Splits
@@ -52,6 +53,7 @@ class Job:
         cohort: the networks to train.
         writer: who writes their targets.
         teacher: who else answers, already on the device, or None.
+        matchers: what representations are matched.
         splits: the data.
         optimisers: which, with its hyper-parameters, for each of the cohort's parts.
         rate: the learning-rate schedule.
@@ -69,6 +71,7 @@ class Job:
     cohort: Cohort
     writer: TargetWriter
     teacher: Teacher | None
+    matchers: Sequence[Matcher]
     splits: Splits
     optimisers: Sequence[OptimiserChoice]
     rate: Rate

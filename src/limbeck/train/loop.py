@@ -44,7 +44,7 @@ class Training:
             "process", not at all. Where they stay, so do past predictions, and nobody sends them to another. Each batch
             takes its due of every machine or process; partners of mixed images are of the same one.
         accumulate: micro-batches per step on each process; the step is the same as without.
-        clip: largest gradient norm, per student.
+        clip: largest gradient norm, per student, and per matcher.
         ema: decay per step of the averaged weights, which are then the ones that are evaluated and exported.
         precision: "32-true", "bf16-mixed" or "16-mixed".
         compile: compile each network with `torch.compile`.
@@ -132,10 +132,14 @@ def fit(
     if training.channels_last:
         cohort.to(memory_format=torch.channels_last)
     if training.compile:
+        # the shares of the gradient are read before the backward pass, which must leave it what it needs
+        torch._functorch.config.donated_buffer = objective.comparison is None
         for part in cohort.parts:
             part.compile()
     runtime.begin()
-    model, stepper = runtime.setup(objective, build(optimisers, cohort.parts), turns=len(objective.turns) > 1)
+    choices = [*optimisers, *(optimisers[student] for student, _ in objective.adapters)]
+    stepped = build(choices, [*cohort.parts, *(adapter for _, adapter in objective.adapters)])
+    model, stepper = runtime.setup(objective, stepped, turns=len(objective.turns) > 1)
     trace = Trace(train.id_space, train.count) if training.trace else None
     sizes = shard_sizes(train.count, runtime.shards(training.shuffle))
     state = State(objective, stepper, runtime, training.ema, trace, sizes)
@@ -154,8 +158,8 @@ def fit(
             state.check()
             close_epoch(session)
             state.epoch, state.batch = state.epoch + 1, 0
-            values = state.sums.means(runtime) | _rates(stepper)
-            values |= objective.writer.figures()
+            values = state.sums.means(runtime) | _rates(stepper, len(cohort.parts))
+            values |= objective.figures()
             state.sums = Sums()
             if state.trace is not None:
                 values |= state.trace.means(runtime)
@@ -175,9 +179,9 @@ def fit(
     return state
 
 
-def _rates(stepper: Optimizer) -> dict[str, float]:
+def _rates(stepper: Optimizer, students: int) -> dict[str, float]:
     """Return the learning rate, or that of each student where they differ."""
-    rates = [group["lr"] for group in stepper.param_groups]
+    rates = [group["lr"] for group in stepper.param_groups[:students]]
     return {"lr": rates[0]} if len(set(rates)) == 1 else {f"lr/{i}": rate for i, rate in enumerate(rates)}
 
 
@@ -225,7 +229,8 @@ def train_epoch(session: Session) -> None:
                     state.trace.add(step)
                 objective.after(step)
             if training.clip is not None:
-                runtime.clip(stepper, objective.cohort.parts, training.clip)
+                adapters = [adapter for _, adapter in objective.adapters]
+                runtime.clip(stepper, [*objective.cohort.parts, *adapters], training.clip)
             stepper.step()
             stepper.zero_grad(set_to_none=True)
         if state.averaged is not None:

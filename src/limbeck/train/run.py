@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.cohort import Peers
+from limbeck.core.comparison import Comparison
 from limbeck.core.objective import Objective
 from limbeck.core.roles import RecordedTeacher
 from limbeck.core.shard import Shard
@@ -24,9 +25,11 @@ from limbeck.core.writer import Room
 from limbeck.data.order import shard_of
 from limbeck.data.siblings import lonely
 from limbeck.errors import LimbeckError
+from limbeck.matching import InheritExplore
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
 from limbeck.plain import predictions_file, recipe_of
 from limbeck.tasks.classification import ENSEMBLE, Classification, Predictions, ensemble
+from limbeck.train.coders import learn_teacher
 from limbeck.train.folder import claim, held
 from limbeck.train.job import Job
 from limbeck.train.loop import fit, predictions
@@ -59,9 +62,15 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
         if job.writer.needs.siblings and (alone := lonely(job.splits.train.labels, job.splits.train.classes)):
             display.say(f"warning: one training example only, which is its own sibling, in class {', '.join(alone)}")
         room = _room(job, folder, runtime)
-        objective = Objective(job.cohort, job.writer, Classification(), job.teacher, room)
+        objective = Objective(
+            job.cohort, job.writer, Classification(), job.teacher, room, job.matchers, job.splits.train.shape, job.seed
+        )
         if takes := job.writer.describe():
             display.say(takes)
+        if objective.comparison is not None:
+            for line in objective.comparison.describe():
+                display.say(line)
+            learn_teacher(objective.comparison, job, folder, runtime, display)
         started = time.monotonic()
         state = fit(
             objective,
@@ -77,6 +86,10 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str,
             folder=folder,
             name=job.name,
         )
+        if objective.comparison is not None:
+            objective.comparison.close()
+            if runtime.first:
+                _write_matchers(folder / "matchers.safetensors", objective.comparison)
         found = _finish(job, state, folder, runtime, time.monotonic() - started)
         if state.averaged is not None:
             job.cohort.load_state_dict(state.cohort.state_dict())
@@ -189,6 +202,20 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
     if runtime.first:
         files.write(folder / "results.json", json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _write_matchers(path: Path, comparison: Comparison) -> None:
+    """Write what matchers have trained, and how they split the student's channels, of layers that the file names."""
+    splits = {
+        f"matchers.{number}.{{}}_channels_{i}": pair.student.path
+        for number, link in enumerate(comparison.links)
+        if isinstance(link.matcher, InheritExplore)
+        for i, pair in enumerate(link.pairs)
+    }
+    about = {"splits": splits, "links": comparison.describe()}
+    state = {name: value for name, value in comparison.state_dict().items() if isinstance(value, Tensor)}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    files.write(path, safetensors.save(tensors, {"limbeck": json.dumps(about)}))
 
 
 def _size(network: nn.Module) -> int:

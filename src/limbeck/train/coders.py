@@ -1,0 +1,198 @@
+"""What matchers must know of the teacher's features before a student is trained: coders that learn, and surveys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import torch as safetensors
+from torch import nn
+
+from limbeck import files
+from limbeck.core.batch import Batch, Clock
+from limbeck.core.cohort import Peers
+from limbeck.core.comparison import Comparison, Link
+from limbeck.core.layers import probe
+from limbeck.core.matcher import Coding
+from limbeck.core.objective import Objective
+from limbeck.core.roles import Teacher
+from limbeck.core.taps import Tap, Taps
+from limbeck.core.writer import Step
+from limbeck.data.examples import Examples
+from limbeck.matching.coders import reconstruction_loss
+from limbeck.targets.labels import CrossEntropy
+from limbeck.tasks.classification import Classification
+from limbeck.train.folder import claim, held
+from limbeck.train.job import Job
+from limbeck.train.loop import fit
+from limbeck.train.optimisers import SGD
+from limbeck.train.progress import Display
+from limbeck.train.rates import ConstantRate
+from limbeck.train.record import read
+from limbeck.train.runtime import Runtime
+from limbeck.train.weights import load_weights, read_weights
+
+# sets a coder's first weights apart from those of students and matchers of the same seed
+_CODERS = 2
+WEIGHTS = "coder.safetensors"
+
+
+def learn_teacher(comparison: Comparison, job: Job, folder: Path, runtime: Runtime, display: Display) -> None:
+    """Give every matcher what it wants of the teacher.
+
+    A coder learns in a stage of its own, in `stages/` beside the run's folder, under the hash of what it depends on, so
+    that every run that wants the same finds it there.
+
+    Raises:
+        LimbeckError: a coder's folder is damaged, or held by another process.
+    """
+    for link in comparison.links:
+        if link.source is not None or job.teacher is None:
+            continue
+        if (coding := link.matcher.coding()) is not None:
+            link.matcher.take(_trained(coding, link, job, folder.parent / "stages", runtime, display))
+        if link.matcher.surveys:
+            link.matcher.settle(_surveyed(link, job.teacher, job.splits.train, runtime))
+
+
+def _surveyed(link: Link, teacher: Teacher, train: Examples, runtime: Runtime) -> torch.Tensor:
+    """Return a matcher's sums over all training images, without random views."""
+    taps = _taps(teacher, link, train.shape)
+    total: torch.Tensor | None = None
+    for batch in train.in_order(500, runtime.rank, runtime.world):
+        with taps.listening():
+            teacher(batch.views[0])
+        (heard,) = taps.take()
+        sums = link.matcher.survey([heard[tap].kept for tap in taps.taps])
+        total = sums if total is None else total + sums
+    taps.close()
+    assert total is not None
+    return runtime.sum(total)
+
+
+def _taps(teacher: Teacher, link: Link, shape: Sequence[int]) -> Taps:
+    network = teacher.net  # type: ignore[attr-defined]
+    return Taps(network, [Tap(pair.teacher.path) for pair in link.pairs], probe(network, tuple(shape)))
+
+
+def _trained(coding: Coding, link: Link, job: Job, stages: Path, runtime: Runtime, display: Display) -> nn.Module:
+    """Return a coder's encoder, trained here or found."""
+    own = _job(coding, link, job)
+    place = stages / f"{coding.name}-{own.identity[:12]}"
+    coder = own.cohort.alone(0)
+    with held(place, runtime):
+        claim(own, place, runtime)
+        if not (place / "results.json").exists():
+            _learn(own, coding, link, place, runtime, display)
+        runtime.barrier()
+        load_weights(coder, read_weights(place / WEIGHTS)[0], str(place / WEIGHTS))
+    encoder = coder.get_submodule("encoder")
+    return encoder.to(runtime.device)
+
+
+def _learn(job: Job, coding: Coding, link: Link, place: Path, runtime: Runtime, display: Display) -> None:
+    assert job.teacher is not None
+    objective = Rebuilding(job.cohort.alone(0), job.teacher, _taps(job.teacher, link, job.splits.train.shape), coding)
+    fit(
+        objective.to(runtime.device),
+        job.splits.train,
+        None,
+        optimisers=job.optimisers,
+        rate=job.rate,
+        training=job.training,
+        seed=job.seed,
+        runtime=runtime,
+        display=display,
+        folder=place,
+        name=job.name,
+    )
+    objective.taps.close()
+    if runtime.first:
+        weights = {
+            name: weight.detach().cpu().contiguous() for name, weight in job.cohort.alone(0).state_dict().items()
+        }
+        files.write(place / WEIGHTS, safetensors.save(weights))
+        error = read(place / "metrics.jsonl")[-1]["rebuilding"]
+        found = {"epochs": job.training.epochs, "rebuilding": error}
+        files.write(place / "results.json", json.dumps(found, indent=2) + "\n")
+
+
+def _job(coding: Coding, link: Link, job: Job) -> Job:
+    """Return the stage in which a coder learns, with what it depends on and nothing else."""
+    training = replace(
+        job.training,
+        epochs=coding.epochs,
+        stop_epoch=None,
+        stop_accuracy=None,
+        clip=None,
+        ema=None,
+        compile=False,
+        trace=False,
+    )
+    optimiser = SGD(lr=coding.lr, momentum=0.9, nesterov=coding.nesterov, weight_decay=5e-4)
+    layer = link.pairs[0].teacher
+    depends = ("batch_size", "shuffle", "accumulate", "precision")
+    recipe = {
+        "data": job.recipe["data"],
+        "teacher": job.recipe["teacher"],
+        "seed": job.seed,
+        "training": {"epochs": coding.epochs} | {name: getattr(training, name) for name in depends},
+        "coder": {
+            "name": coding.name,
+            "layer": layer.path,
+            "lr": coding.lr,
+            "error": coding.power,
+            "weights": [list(weight.shape) for weight in coding.coder.parameters()],
+        },
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(np.random.SeedSequence([job.seed, _CODERS]).generate_state(1)[0]))
+        for module in coding.coder.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+                module.reset_parameters()
+    content = {name: digest for name, digest in job.content.items() if name in {"training data", "teacher"}}
+    return replace(
+        job,
+        name=coding.name,
+        cohort=Peers([coding.coder]),
+        writer=CrossEntropy(),
+        matchers=(),
+        optimisers=[optimiser],
+        rate=ConstantRate(),
+        training=training,
+        recipe=recipe,
+        written=recipe,
+        content=content,
+        models=[None],
+    )
+
+
+class Rebuilding(Objective):
+    """A coder learns to rebuild one layer of the teacher; driven by the loop that trains students.
+
+    Attributes:
+        taps: of the teacher's layer.
+
+    Args:
+        coder: maps features to features of the same shape.
+        teacher: whose layer.
+        taps: of that layer alone.
+        coding: with the error that is made small.
+    """
+
+    def __init__(self, coder: nn.Module, teacher: Teacher, taps: Taps, coding: Coding) -> None:
+        super().__init__(Peers([coder]), CrossEntropy(), Classification())
+        self.taps, self._asked, self._power = taps, teacher, coding.power
+
+    def forward(self, batch: Batch, clock: Clock, learner: int | None = None) -> Step:
+        """Return the reconstruction error, times the number of examples."""
+        with self.taps.listening():
+            self._asked(batch.views[0])
+        (heard,) = self.taps.take()
+        features = heard[self.taps.taps[0]].kept
+        loss = reconstruction_loss(self.cohort.alone(0)(features), features, self._power) * len(batch.ids)
+        return Step(batch, clock, [], None, loss=loss, parts={"rebuilding": loss.detach()})
