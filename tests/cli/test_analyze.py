@@ -46,7 +46,9 @@ def test_a_damaged_run_is_named_in_one_line(tiny, refused, tmp_path, file, conte
     shutil.copytree(tmp_path / "runs/a", tmp_path / "runs/b")
     (tmp_path / "runs/b" / file).write_text(content)
     commands = [("compare", "runs/a", "runs/b")]
-    commands += [("analyze", "runs/a", "runs/b", "--what", what) for what in ("confidence", "spread", "noise")]
+    commands += [
+        ("analyze", "runs/a", "runs/b", "--what", what) for what in ("confidence", "spread", "noise", "relevance")
+    ]
     if file == "recipe.yaml":
         commands += [("evaluate", "runs/b"), ("analyze", "runs/b", "--what", "rescaling")]
     for command in commands:
@@ -123,17 +125,25 @@ def test_data_that_have_moved_are_found_by_an_override(images, recipe, done, ref
         ("a --what confidence", "--what confidence takes 2 run folders, not 1"),
         ("a b c --what confidence", "--what confidence takes 2 run folders, not 3"),
         ("a b --what confidence --count 0", "Invalid value for '--count'"),
-        ("a --what softening --count 3", "--count is for --what confidence alone; leave it out"),
-        ("a --what softening --out x.html", "--out is for --what confidence and noise and spread alone; leave it out"),
-        ("a data.x=1 --what rescaling", "data.key=value is for --what confidence and noise alone; leave it out"),
-        ("a data.x=1 --what spread", "data.key=value is for --what confidence and noise alone; leave it out"),
+        ("a --what softening --count 3", "--count is for --what confidence and relevance alone; leave it out"),
+        ("a --what softening --out x.html", "--out is for --what confidence and noise and spread and relevance alone"),
+        ("a data.x=1 --what rescaling", "data.key=value is for --what confidence and noise and relevance alone"),
+        ("a data.x=1 --what spread", "data.key=value is for --what confidence and noise and relevance alone"),
         ("a --what spread --draws 3", "--draws is for --what noise alone; leave it out"),
         ("a --what spread --seed 3", "--seed is for --what noise alone; leave it out"),
-        ("a b --what confidence --accelerator cpu", "--accelerator is for --what noise alone; leave it out"),
+        (
+            "a b --what confidence --accelerator cpu",
+            "--accelerator is for --what noise and relevance alone; leave it out",
+        ),
         ("data.x=1 --what noise", "--what noise takes 1 run folder or more, not 0"),
         ("a --what noise --draws 0", "Invalid value for '--draws'"),
         ("a --what noise", "a is no run folder: cannot read its recipe.yaml"),
         ("a --what spread", "a is no run folder: cannot read its recipe.yaml"),
+        ("data.x=1 --what relevance", "--what relevance takes 1 run folder or more, not 0"),
+        ("a --what relevance", "a is no run folder: cannot read its recipe.yaml"),
+        ("a --what relevance --count 0", "Invalid value for '--count'"),
+        ("a --what relevance --draws 2", "--draws is for --what noise alone; leave it out"),
+        ("a --what relevance --out x.png", "--out x.png is no page: give a name that ends in .html"),
         ("a --what rescaling", "a is no run folder: cannot read its recipe.yaml"),
         ("a --what softening", "a is no run folder: cannot read its recipe.yaml"),
         ("a b --what confidence", "a is no run folder: cannot read its recipe.yaml"),

@@ -16,7 +16,8 @@ LAYERS = [
     {"errors"},
     {"plain", "files"},
     {"core"},
-    {"metrics", "memory", "models", "data", "analysis"},
+    {"metrics", "memory", "models", "data"},
+    {"analysis"},
     {"targets", "matching", "tasks"},
     {"testing", "train"},
     {"teachers"},
@@ -28,7 +29,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The package's own front door names what it re-exports; __main__ is the command line.
 FREE = {"__init__.py", "__main__.py"}
-OPTIONAL = {"timm"}
+OPTIONAL = {"timm", "zennit"}
 
 
 def place(path):

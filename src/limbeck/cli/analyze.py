@@ -10,7 +10,7 @@ import typer
 
 from limbeck.errors import LimbeckError
 
-COUNT, DRAWS = 12, 10
+COUNT, DRAWS, MAPS = 12, 10, 6
 
 
 class What(StrEnum):
@@ -21,16 +21,17 @@ class What(StrEnum):
     softening = "softening"
     noise = "noise"
     spread = "spread"
+    relevance = "relevance"
 
 
 # which pictures take an option
 TAKEN = {
-    "--count": (What.confidence,),
-    "--out": (What.confidence, What.noise, What.spread),
+    "--count": (What.confidence, What.relevance),
+    "--out": (What.confidence, What.noise, What.spread, What.relevance),
     "--draws": (What.noise,),
     "--seed": (What.noise,),
-    "--accelerator": (What.noise,),
-    "data.key=value": (What.confidence, What.noise),
+    "--accelerator": (What.noise, What.relevance),
+    "data.key=value": (What.confidence, What.noise, What.relevance),
 }
 RUNS = {What.rescaling: 1, What.confidence: 2, What.softening: 1}
 
@@ -40,23 +41,27 @@ def analyze(
         list[str],
         typer.Argument(
             help="run folders: one for rescaling and softening, two (or RUN/student-1) for confidence, any number for "
-            "noise and spread; then data.key=value, where their data have moved"
+            "noise, spread and relevance; then data.key=value, where their data have moved"
         ),
     ],
     what: Annotated[What, typer.Option(help="which picture")],
     count: Annotated[
-        int | None, typer.Option(min=1, help=f"confidence: images in each part [default: {COUNT}]")
+        int | None,
+        typer.Option(min=1, help=f"confidence: images in each part [default: {COUNT}]; relevance: images [{MAPS}]"),
     ] = None,
     draws: Annotated[
         int | None, typer.Option(min=1, help=f"noise: draws for each standard deviation [default: {DRAWS}]")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="noise: of the noise [default: 0]")] = None,
-    accelerator: Annotated[str | None, typer.Option(help="noise: auto, cpu, cuda or mps [default: auto]")] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(help="noise, relevance: auto, cpu, cuda or mps [default: auto]")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="confidence, noise, spread: where the page goes [default: their name, .html]")
+        Path | None,
+        typer.Option(help="confidence, noise, spread, relevance: where the page goes [default: their name, .html]"),
     ] = None,
 ) -> None:
-    """Draw how a method rescaled the gradient, where networks err, how they bear noise, or how they over-fit."""
+    """Draw how a method rescaled the gradient, where networks err and look, how they bear noise, or over-fit."""
     # a folder may have = in its name
     overrides = [word for word in runs if "=" in word and not Path(word).is_dir()]
     folders = [Path(word) for word in runs if word not in overrides]
@@ -78,6 +83,11 @@ def analyze(
 
         write_confidence(folders[0], folders[1], overrides, COUNT if count is None else count, page)
         print(f"written: {page}")
+    elif what is What.relevance:
+        from limbeck.report.relevance import write_relevance
+
+        write_relevance(folders, overrides, page, count=count or MAPS, accelerator=accelerator or "auto")
+        print(f"written: {page}, {page.with_suffix('.csv')}")
     elif what is What.spread:
         from limbeck.report.spread import write_spread
         from limbeck.report.text import print_rows

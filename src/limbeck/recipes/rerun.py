@@ -50,6 +50,11 @@ def evaluate_run(
 
 
 def trained(run: Path, which: Literal["last", "best"], inputs: Inputs, device: torch.device) -> dict[str, nn.Module]:
+    """Return what `teachers` does, as modules."""
+    return {name: _Answering(one) for name, one in teachers(run, which, inputs, device).items()}
+
+
+def teachers(run: Path, which: Literal["last", "best"], inputs: Inputs, device: torch.device) -> dict[str, Teacher]:
     """Return the frozen networks of a finished run's students, by name, on the device.
 
     Args:
@@ -65,8 +70,9 @@ def trained(run: Path, which: Literal["last", "best"], inputs: Inputs, device: t
     choices = [
         TeacherChoice(run=str(run), which=which, student=i if len(names) > 1 else None) for i in range(len(names))
     ]
-    networks = [_Answering(load_teacher(choice, inputs).meet(inputs, device)) for choice in choices]
-    return dict(zip(names, networks, strict=True))
+    return {
+        name: load_teacher(choice, inputs).meet(inputs, device) for name, choice in zip(names, choices, strict=True)
+    }
 
 
 def test_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from PIL import Image
 
 from limbeck.analysis.confidence import both_wrong, most_uncertain, probabilities, top
 from limbeck.data.examples import Examples
@@ -18,6 +15,7 @@ from limbeck.errors import LimbeckError
 from limbeck.recipes.rerun import test_examples
 from limbeck.report.compare import FinishedRun
 from limbeck.report.drawing import write_html
+from limbeck.report.pictures import photograph, png
 from limbeck.report.predictions import read_predictions
 from limbeck.report.students import check_same_test, label_of, path_of, read_student, tested_on
 from limbeck.tasks.classification import Predictions
@@ -88,16 +86,11 @@ def _same_test(networks: Sequence[FinishedRun], said: Sequence[Predictions]) -> 
 
 def _images(test: Examples, wanted: set[int]) -> dict[int, str]:
     """Return images by their position in the test set, as PNG in data URIs."""
-    mean, std = (np.array(values)[:, None, None] for values in (test.mean, test.std))
     found: dict[int, str] = {}
     start = 0
     for batch in test.in_order(500):
         for index in sorted(index - start for index in wanted if start <= index < start + len(batch.ids)):
-            pixels = batch.views[0][index].double().numpy() * std + mean
-            rounded = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)
-            buffer = io.BytesIO()
-            Image.fromarray(rounded[:, :, 0] if rounded.shape[2] == 1 else rounded).save(buffer, "PNG")
-            found[start + index] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+            found[start + index] = png(photograph(batch.views[0][index].double().numpy(), test.mean, test.std))
         start += len(batch.ids)
         if len(found) == len(wanted):
             break

@@ -121,10 +121,14 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, view: Tensor) -> Output:
         """Return the teacher's output on a view that is normalised as the student's data are."""
-        if self._scale is not None and self._shift is not None:
-            view = view * self._scale + self._shift
-        answer = self.net(view)
+        answer = self.net(self.normalised(view))
         return answer if isinstance(answer, Output) else Output(answer)
+
+    def normalised(self, view: Tensor) -> Tensor:
+        """Return a view that is normalised as the student's data are as the network itself reads it."""
+        if self._scale is None or self._shift is None:
+            return view
+        return view * self._scale + self._shift
 
     def meet(self, data: Inputs, device: torch.device) -> Teacher:
         """Move to the device, and check and adapt to the student's data.
