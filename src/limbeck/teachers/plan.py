@@ -217,7 +217,7 @@ class Plan:
             job = _job(stage_name, self.stages[stage_name], loaded[stage_name], folders, runtime)
             job = replace(job, written=self.plain(stage_name))
             place = folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
-            run(job, place, runtime, display)
+            run(job, place, runtime, display, shared=True)
             folders[stage_name] = place
         job = _job(name or last, self.stages[last], loaded[last], folders, runtime)
         return replace(job, written=self.plain(last))

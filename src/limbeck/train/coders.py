@@ -84,7 +84,7 @@ def _trained(coding: Coding, link: Link, job: Job, stages: Path, runtime: Runtim
     own = _job(coding, link, job)
     place = stages / f"{coding.name}-{own.identity[:12]}"
     coder = own.cohort.alone(0)
-    with held(place, runtime):
+    with held(place, runtime, display.say):
         claim(own, place, runtime)
         if not (place / "results.json").exists():
             _learn(own, coding, link, place, runtime, display)

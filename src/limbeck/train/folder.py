@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -70,8 +70,17 @@ def _environment(job: Job, runtime: Runtime) -> dict[str, Any]:
 
 
 @contextmanager
-def held(folder: Path, runtime: Runtime) -> Iterator[None]:
-    """Hold the folder against a second run; the kernel lets go of it when the process dies, however it dies."""
+def held(folder: Path, runtime: Runtime, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the folder against a second run; the kernel lets go of it when the process dies, however it dies.
+
+    Args:
+        folder: of the run.
+        runtime: devices and processes.
+        waiting: told once that another process holds the folder, which is then waited for; without it that is an error.
+
+    Raises:
+        LimbeckError: another process holds the folder, or it cannot be written.
+    """
     if not runtime.first:
         yield
         return
@@ -85,5 +94,10 @@ def held(folder: Path, runtime: Runtime) -> Iterator[None]:
             # of POSIX: unlike flock's, it is not inherited by workers, which may outlive a killed run by seconds
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            raise LimbeckError(f"another process is writing {folder}; wait for it or choose another folder") from error
+            if waiting is None:
+                raise LimbeckError(
+                    f"another process is writing {folder}; wait for it or choose another folder"
+                ) from error
+            waiting(f"another process is writing {folder}: waiting for it")
+            fcntl.lockf(lock, fcntl.LOCK_EX)
         yield

@@ -39,16 +39,17 @@ from limbeck.train.state import State
 from limbeck.train.weights import fingerprint, load_weights, read_weights
 
 
-def run(job: Job, folder: Path, runtime: Runtime, display: Display) -> dict[str, Any]:
+def run(job: Job, folder: Path, runtime: Runtime, display: Display, shared: bool = False) -> dict[str, Any]:
     """Train the job into `folder`, from where it stopped, and return the content of its results.json.
 
-    A finished run is not trained again. Afterwards `job.cohort` holds the last weights (averaged ones, if kept).
+    A finished run is not trained again. Afterwards `job.cohort` holds the last weights (averaged ones, if kept). A
+    `shared` folder that another process is writing is waited for.
 
     Raises:
         LimbeckError: the folder holds another recipe's run, or another process is writing it.
     """
     _check(job, runtime)
-    with held(folder, runtime):
+    with held(folder, runtime, display.say if shared else None):
         claim(job, folder, runtime)
         results = folder / "results.json"
         if results.exists():
