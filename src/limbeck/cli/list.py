@@ -1,4 +1,4 @@
-"""`limbeck list [methods|models|data|recipes]`: the names a recipe may use."""
+"""`limbeck list [methods|matchers|models|data|recipes]`: the names a recipe may use."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ class Kind(StrEnum):
     """What can be listed."""
 
     methods = "methods"
+    matchers = "matchers"
     models = "models"
     data = "data"
     recipes = "recipes"

@@ -1,4 +1,4 @@
-"""What there is: methods, models, data sources and recipes, with their cards."""
+"""What there is: methods, matchers, models, data sources and recipes, with their cards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from limbeck.errors import LimbeckError, nearest
 from limbeck.recipes.shipped import recipe_names, recipe_tables, recipe_text, recipe_tree
 
-KINDS = ("methods", "models", "data", "recipes")
+KINDS = ("methods", "matchers", "models", "data", "recipes")
 
 
 def catalogue(kind: str | None = None) -> dict[str, dict[str, str]]:
@@ -29,7 +29,7 @@ def _entries(kind: str) -> dict[str, str]:
             "torchvision:NAME": "any of torchvision's",
         }
     return {
-        name: _first_line(_card(cls) if kind == "methods" else inspect.getdoc(cls))
+        name: _first_line(_card(cls) if kind in {"methods", "matchers"} else inspect.getdoc(cls))
         for name, cls in _table(kind).items()
     }
 
@@ -39,20 +39,24 @@ def _table(kind: str) -> dict[str, Any]:
         from limbeck.targets import METHODS
 
         return dict(METHODS)
+    if kind == "matchers":
+        from limbeck.matching import MATCHERS
+
+        return dict(MATCHERS)
     from limbeck.data.load import SOURCES
 
     return dict(SOURCES)
 
 
 def describe(name: str) -> str:
-    """Return the card of a method, the size of a model, the fields of a data source, or the text of recipes.
+    """Return the card of a method or matcher, the size of a model, the fields of a data source, or the text of recipes.
 
     Raises:
         LimbeckError: nothing has that name.
     """
     if name in recipe_names():
         return recipe_text(name)
-    methods, data, models = _table("methods"), _table("data"), _entries("models")
+    methods, data, models = _table("methods") | _table("matchers"), _table("data"), _entries("models")
     if name in methods:
         return f"{_card(methods[name])}\nFields\n{_fields(methods[name])}"
     if name in data:
