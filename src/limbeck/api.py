@@ -217,10 +217,10 @@ def _networks(
 
 
 def _temporary(stack: ExitStack, runtime: Runtime) -> Path:
-    """Return one folder for all processes, removed at the end."""
+    """Return one folder for all processes, removed at the end with what is written beside it."""
     own = stack.enter_context(tempfile.TemporaryDirectory())
     stack.callback(runtime.barrier)
-    return Path(runtime.gather(own)[0])
+    return Path(runtime.gather(own)[0]) / "run"
 
 
 def _teacher(

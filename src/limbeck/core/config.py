@@ -31,6 +31,8 @@ Index = Annotated[int, Strict(), Field(ge=0)]
 Flag = Annotated[bool, Strict()]
 
 _T = TypeVar("_T")
+# what tags an object of a class that no table has; no name of a recipe
+_OWN = object()
 
 
 @dataclass_transform()
@@ -82,10 +84,14 @@ class Named:
     """Annotation for a field that holds an instance of any class of a table: `Annotated[View, Named(VIEWS)]`.
 
     Read from `"flip"`, from `{"name": "flip", "probability": 0.5}` or from an instance; written as the mapping.
+
+    Args:
+        table: the classes by name.
+        own: objects of this class are taken as well, whatever kind of it they are.
     """
 
-    def __init__(self, table: Mapping[str, type]) -> None:
-        self.table = dict(table)
+    def __init__(self, table: Mapping[str, type], own: type | None = None) -> None:
+        self.table, self.own = dict(table), own
         self.names = {cls: name for name, cls in table.items()}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -93,6 +99,8 @@ class Named:
             name: core_schema.no_info_before_validator_function(_without_name, handler.generate_schema(cls))
             for name, cls in self.table.items()
         }
+        if self.own is not None:
+            choices[_OWN] = core_schema.is_instance_schema(self.own)
         return core_schema.tagged_union_schema(
             choices,
             discriminator=self._name_of,
@@ -104,10 +112,12 @@ class Named:
             return value
         if isinstance(value, Mapping):
             return value.get("name")
-        return self.names.get(type(value))
+        foreign = self.own is not None and isinstance(value, self.own) and type(value) not in self.names
+        return _OWN if foreign else self.names.get(type(value))
 
     def _write(self, value: Any) -> dict[str, Any]:
-        return {"name": self.names[type(value)], **fields_of(value)}
+        name = self.names.get(type(value), type(value).__qualname__)
+        return {"name": name, **(fields_of(value) if dataclasses.is_dataclass(value) else {})}
 
 
 def _without_name(value: Any) -> Any:

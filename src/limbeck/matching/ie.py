@@ -105,7 +105,7 @@ class InheritExplore(Matcher):
     """Let a part of the student's channels approach the teacher, and the other part leave it.
 
     Attributes:
-        matcher: what is inherited, and explored away from.
+        matcher: what is inherited, and explored away from; one of your own is an `Explorable`.
         ratio: the share of channels that inherits.
         split: the first channels inherit, or random ones.
         split_seed: of the random split.
@@ -113,7 +113,7 @@ class InheritExplore(Matcher):
         explore: λ_exp, likewise.
     """
 
-    matcher: Annotated[Explorable, Named(WRAPPED)]
+    matcher: Annotated[Explorable, Named(WRAPPED, own=Explorable)]
     ratio: Fraction = 0.5
     split: Literal["natural", "random"] = "natural"
     split_seed: Index = 0

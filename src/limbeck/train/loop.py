@@ -132,8 +132,9 @@ def fit(
     if training.channels_last:
         cohort.to(memory_format=torch.channels_last)
     if training.compile:
-        # the shares of the gradient are read before the backward pass, which must leave it what it needs
-        torch._functorch.config.donated_buffer = objective.comparison is None
+        if objective.comparison is not None:
+            # the shares of the gradient are read before the backward pass, which must find all that it needs
+            torch._functorch.config.donated_buffer = False
         for part in cohort.parts:
             part.compile()
     runtime.begin()
