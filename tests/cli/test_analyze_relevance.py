@@ -8,6 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 
+SPLIT = {"splits": [{"student": 0, "layer": "layer2", "inherit": "inherit", "explore": "explore"}]}
+
 
 @pytest.fixture
 def lines(tmp_path):
@@ -23,8 +25,8 @@ def lines(tmp_path):
 def test_every_student_has_its_maps_and_the_parts_of_a_split_one_theirs(tiny, done, lines, tmp_path):
     tiny("digits/baseline", "--folder", "alone")
     tiny("digits/baseline", "peers=[{name: wrn_10_1}]", "method=dml", "--folder", "pair")
-    about = {"split_layer": "layer2"}
-    channels = {"ie.inherit_channels": torch.arange(3), "ie.explore_channels": torch.arange(3, 8)}
+    about = SPLIT
+    channels = {"inherit": torch.arange(3), "explore": torch.arange(3, 8)}
     safetensors.torch.save_file(channels, tmp_path / "alone/matchers.safetensors", {"limbeck": json.dumps(about)})
     ran = done("analyze", "alone", "pair", "--what", "relevance", "--count", "2", "--accelerator", "cpu")
     assert ran.out == "written: relevance.html, relevance.csv\n"

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from limbeck.core import LimbeckError
-from limbeck.core.layers import ends_before_relu, layer_at, probe, stage_ends
+from limbeck.core.layers import block_ends, ends_before_relu, layer_at, probe, stage_ends
 from limbeck.core.taps import Tap, Taps
 from limbeck.models import ModelSpec, build_model
 
@@ -158,6 +158,33 @@ def test_stages_end_where_the_papers_tap(model, ends, before):
     layers = probe(net, (3, 224, 224) if "torchvision" in model else (3, 32, 32))
     assert [layer.path for layer in stage_ends(layers)] == ends
     assert [layer.path for layer in ends_before_relu(layers)] == before
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "blocks"),
+    [
+        ("cnn", 8, ["stem", "layer1", "layer2"]),
+        # a stage puts out what its last block does, so that one is left out
+        ("resnet14", 32, ["stem", "layer1.0", "layer1", "layer2.0", "layer2", "layer3.0", "layer3"]),
+        ("wrn_16_2", 32, ["layer1.0", "layer1", "layer2.0", "layer2", "layer3.0", "layer3", "last"]),
+        ("torchvision:vit_b_16", 224, ["conv_proj"]),
+    ],
+)
+def test_blocks_end_inside_of_stages(model, size, blocks):
+    with torch.device("meta"):
+        net = build_model(ModelSpec(model), 10, 3)
+    assert [layer.path for layer in block_ends(probe(net, (3, size, size)))] == blocks
+
+
+def test_of_many_blocks_some_are_left_but_every_stage():
+    with torch.device("meta"):
+        layers = probe(build_model(ModelSpec("resnet56"), 10, 3), (3, 32, 32))
+    assert len(block_ends(layers, most=100)) == 1 + 3 * 9
+    few = [layer.path for layer in block_ends(layers)]
+    assert len(few) == 20
+    assert few == [path for path in layers if path in few]
+    assert {"layer1", "layer2", "layer3"} <= set(few)
+    assert [layer.path for layer in block_ends(layers, most=2)] == ["layer1", "layer2", "layer3"]
 
 
 def test_the_norm_of_a_layer_is_the_last_one_before_it():

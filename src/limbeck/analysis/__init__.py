@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from limbeck.analysis.cka import LinearCKA as LinearCKA
     from limbeck.analysis.cka import cka_matrix as cka_matrix
     from limbeck.analysis.cka import linear_cka as linear_cka
+    from limbeck.analysis.gradients import gradients_at as gradients_at
+    from limbeck.analysis.wide import wide_cka as wide_cka
 
 _HOMES = {
     "ActiveChannels": "active",
     "LinearCKA": "cka",
     "active_subspace_dimension": "active",
     "cka_matrix": "cka",
+    "gradients_at": "gradients",
     "linear_cka": "cka",
+    "wide_cka": "wide",
 }
 
 

@@ -64,14 +64,14 @@ def cka_matrix(
     Raises:
         LimbeckError: as `linear_cka`.
     """
-    _check(first, second)
+    check_features(first, second)
     layers = [*first, *(second or ())]
     rows = len(layers[0])
     if rows >= max(layer.shape[1] for layer in layers):
         sums = LinearCKA(unbiased)
         sums.update(first, second)
         return sums.matrix()
-    _enough(rows, unbiased)
+    enough(rows, unbiased)
     kernels = [_kernel(layer) for layer in layers]
     return _matrix(lambda i, j: _of_kernels(kernels[i], kernels[j], unbiased), len(first), len(layers))
 
@@ -102,8 +102,8 @@ class LinearCKA:
         Raises:
             LimbeckError: rows that do not pair, or layers other than those of the first batch.
         """
-        _check(first, second)
-        layers = [_float64(layer) for layer in (*first, *(second or ()))]
+        check_features(first, second)
+        layers = [float64(layer) for layer in (*first, *(second or ()))]
         if not len(layers[0]):
             return
         widths = [[layer.shape[1] for layer in side] for side in (first, second or ())]
@@ -129,7 +129,7 @@ class LinearCKA:
         Raises:
             LimbeckError: fewer than 4 examples (2 if biased).
         """
-        _enough(self.rows, self.unbiased)
+        enough(self.rows, self.unbiased)
         return _matrix(self._hsic, len(self._widths[0]), len(self._totals))
 
     def _start(self, layers: list[Tensor], widths: list[list[int]]) -> None:
@@ -154,7 +154,7 @@ class LinearCKA:
             - self._totals[j] @ self._weighted[j][:, i]
             + self._products[i, j]
         )
-        return HSIC(_unbiased(size - self._products[i, j], ones[0] * ones[1], between, n), size)
+        return HSIC(unbiased_hsic(size - self._products[i, j], ones[0] * ones[1], between, n), size)
 
 
 class HSIC(NamedTuple):
@@ -171,16 +171,35 @@ def _of_kernels(kernel: Tensor, other: Tensor, unbiased: bool) -> HSIC:
     # sums without the diagonals, which would be 0
     rows = [each.sum(1) - each.diagonal() for each in (kernel, other)]
     trace = size - kernel.diagonal() @ other.diagonal()
-    return HSIC(_unbiased(trace, rows[0].sum() * rows[1].sum(), rows[0] @ rows[1], len(kernel)), size)
+    return HSIC(unbiased_hsic(trace, rows[0].sum() * rows[1].sum(), rows[0] @ rows[1], len(kernel)), size)
 
 
-def _unbiased(trace: Tensor, ones: Tensor, between: Tensor, n: int) -> Tensor:
-    # not divided by n (n - 3), which the ratio would take out again
+def unbiased_hsic(
+    trace: Float64[Tensor, "*pairs"], ones: Float64[Tensor, "*pairs"], between: Float64[Tensor, "*pairs"], n: int
+) -> Float64[Tensor, "*pairs"]:
+    """Return HSIC(K, L) times n (n - 3), which the CKA would take out again.
+
+    Args:
+        trace: tr(K L), of kernels whose diagonals are 0.
+        ones: 1ᵀK1 1ᵀL1.
+        between: 1ᵀKL1.
+        n: examples.
+    """
     return trace + ones / ((n - 1) * (n - 2)) - 2 * between / (n - 2)
 
 
+def norm(value: Float64[Tensor, "*layers"], size: Float64[Tensor, "*layers"]) -> Float64[Tensor, "*layers"]:
+    """Return HSIC(K, K)^½; NaN where it is not above 0 and its rounding, for two negative ones would hide in a CKA.
+
+    Args:
+        value: HSIC(K, K).
+        size: of what cancelled in it.
+    """
+    return torch.where(value > _ROUNDING * size, value, torch.nan).sqrt()
+
+
 def _kernel(features: Tensor) -> Tensor:
-    features = _float64(features)
+    features = float64(features)
     # the first example is taken off before the mean, so that constant features become exactly 0
     features = features - features[0]
     features = features - features.mean(0)
@@ -194,9 +213,9 @@ def _pairs(first: int, layers: int) -> list[tuple[int, int]]:
 
 
 def _matrix(hsic: Callable[[int, int], HSIC], first: int, layers: int) -> Tensor:
-    """Return HSIC(i, j) / (HSIC(i, i) HSIC(j, j))^½, NaN where one of these is lost: two negative ones would hide."""
+    """Return HSIC(i, j) / (HSIC(i, i) HSIC(j, j))^½, NaN where one of these is lost."""
     own = [hsic(i, i) for i in range(layers)]
-    roots = [torch.where(found.value > _ROUNDING * found.size, found.value, torch.nan).sqrt() for found in own]
+    roots = [norm(*found) for found in own]
     known: dict[tuple[int, int], Tensor] = {}
     for i, j in _pairs(first, layers):
         if (i, j) not in known:
@@ -204,7 +223,8 @@ def _matrix(hsic: Callable[[int, int], HSIC], first: int, layers: int) -> Tensor
     return torch.stack([known[pair] for pair in _pairs(first, layers)]).reshape(first, -1)
 
 
-def _check(first: Sequence[Tensor], second: Sequence[Tensor] | None) -> None:
+def check_features(first: Sequence[Tensor], second: Sequence[Tensor] | None) -> None:
+    """Refuse what is not [examples, features], of the same examples for all layers, with a LimbeckError."""
     if not first or (second is not None and not second):
         raise LimbeckError("there are no layers to compare: pass the features of at least one layer of each network")
     layers = [*first, *(second or ())]
@@ -219,13 +239,15 @@ def _check(first: Sequence[Tensor], second: Sequence[Tensor] | None) -> None:
             )
 
 
-def _enough(rows: int, unbiased: bool) -> None:
+def enough(rows: int, unbiased: bool) -> None:
+    """Refuse fewer examples than the estimate is defined for, with a LimbeckError."""
     least = 4 if unbiased else 2
     if rows < least:
         kind = "unbiased" if unbiased else "biased"
         raise LimbeckError(f"the {kind} CKA needs at least {least} examples, here are {rows}")
 
 
-def _float64(features: Tensor) -> Tensor:
+def float64(features: Float[Tensor, "*shape"]) -> Float64[Tensor, "*shape"]:
+    """Return features to compute with, on the CPU where their device has no float64."""
     features = features.detach()
     return (features.cpu() if features.device.type == "mps" else features).double()

@@ -10,7 +10,7 @@ import typer
 
 from limbeck.errors import LimbeckError
 
-COUNT, DRAWS, MAPS = 12, 10, 6
+COUNT, DRAWS, MAPS, EPSILON = 12, 10, 6, 0.05
 
 
 class What(StrEnum):
@@ -21,27 +21,33 @@ class What(StrEnum):
     softening = "softening"
     noise = "noise"
     spread = "spread"
+    cka = "cka"
+    active = "active"
+    confusion = "confusion"
     relevance = "relevance"
 
 
 # which pictures take an option
 TAKEN = {
     "--count": (What.confidence, What.relevance),
-    "--out": (What.confidence, What.noise, What.spread, What.relevance),
+    "--out": (What.confidence, What.noise, What.spread, What.cka, What.active, What.confusion, What.relevance),
     "--draws": (What.noise,),
     "--seed": (What.noise,),
-    "--accelerator": (What.noise, What.relevance),
-    "data.key=value": (What.confidence, What.noise, What.relevance),
+    "--layers": (What.cka, What.active),
+    "--images": (What.cka, What.active),
+    "--epsilon": (What.active,),
+    "--accelerator": (What.noise, What.cka, What.active, What.relevance),
+    "data.key=value": (What.confidence, What.noise, What.cka, What.active, What.relevance),
 }
-RUNS = {What.rescaling: 1, What.confidence: 2, What.softening: 1}
+RUNS = {What.rescaling: (1, 1), What.confidence: (2, 2), What.softening: (1, 1), What.cka: (1, 2)}
 
 
 def analyze(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="run folders: one for rescaling and softening, two (or RUN/student-1) for confidence, any number for "
-            "noise, spread and relevance; then data.key=value, where their data have moved"
+            help="run folders: one for rescaling and softening, two (or RUN/student-1) for confidence, one or two for "
+            "cka, any number for the others; then data.key=value, where their data have moved"
         ),
     ],
     what: Annotated[What, typer.Option(help="which picture")],
@@ -53,24 +59,46 @@ def analyze(
         int | None, typer.Option(min=1, help=f"noise: draws for each standard deviation [default: {DRAWS}]")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="noise: of the noise [default: 0]")] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="cka: layers, PATH,PATH [default: ends of stages and blocks]; active: one [default: the last]"
+        ),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="cka, active: test images, at most [default: 1000 for cka, 500 for active]"),
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help=f"active: share of the energy that may be left out [default: {EPSILON}]")
+    ] = None,
     accelerator: Annotated[
-        str | None, typer.Option(help="noise, relevance: auto, cpu, cuda or mps [default: auto]")
+        str | None, typer.Option(help="noise, cka, active, relevance: auto, cpu, cuda or mps [default: auto]")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="confidence, noise, spread, relevance: where the page goes [default: their name, .html]"),
+        typer.Option(help="not of rescaling and softening: where the page goes [default: the picture's name, .html]"),
     ] = None,
 ) -> None:
-    """Draw how a method rescaled the gradient, where networks err and look, how they bear noise, or over-fit."""
+    """Draw how a method rescaled the gradient, where networks err and look, how they over-fit, and what layers see."""
     # a folder may have = in its name
     overrides = [word for word in runs if "=" in word and not Path(word).is_dir()]
     folders = [Path(word) for word in runs if word not in overrides]
-    wanted = RUNS.get(what, 1)
-    if len(folders) < wanted or (what in RUNS and len(folders) > wanted):
-        words = f"{wanted} run folder{'s'[: wanted - 1]}{'' if what in RUNS else ' or more'}"
+    least, most = RUNS.get(what, (1, len(folders)))
+    if not least <= len(folders) <= most:
+        words = f"{least} run folder{'s'[: least - 1]}"
+        words += " or more" if what not in RUNS else "" if least == most else f" or {most}"
         raise LimbeckError(f"--what {what.value} takes {words}, not {len(folders)}")
-    given = {"--count": count, "--out": out, "--draws": draws, "--seed": seed, "--accelerator": accelerator}
-    for name, value in (given | {"data.key=value": overrides or None}).items():
+    given: dict[str, object] = {
+        "--count": count,
+        "--out": out,
+        "--draws": draws,
+        "--seed": seed,
+        "--accelerator": accelerator,
+    }
+    given |= {"--layers": layers, "--images": images, "--epsilon": epsilon}
+    given |= {"data.key=value": overrides or None}
+    for name, value in given.items():
         if value is not None and what not in TAKEN[name]:
             only = " and ".join(one.value for one in TAKEN[name])
             raise LimbeckError(f"{name} is for --what {only} alone; leave it out")
@@ -94,6 +122,17 @@ def analyze(
 
         print_rows(write_spread(folders, page), "Spread of answers within a class, and over-fitting")
         print(f"written: {page}, {page.with_suffix('.csv')}")
+    elif what is What.cka:
+        _cka(folders, overrides, layers, page, images or 1000, accelerator or "auto")
+    elif what is What.active:
+        measured = (images or 500, EPSILON if epsilon is None else epsilon, accelerator or "auto")
+        _active(folders, overrides, layers, page, *measured)
+    elif what is What.confusion:
+        from limbeck.report.confusion import write_confusion
+        from limbeck.report.text import print_rows
+
+        print_rows(write_confusion(folders, page), "Classes most often taken for another: images (% of the class)")
+        print(f"written: {page}, {page.with_suffix('.csv')}")
     else:
         _of_one(folders[0], what)
 
@@ -108,6 +147,51 @@ def _noise(folders: list[Path], overrides: list[str], page: Path, draws: int, se
     over = f"mean ± standard deviation over {draws} draws" if draws > 1 else "one draw"
     print_rows(rows, f"Test error under Gaussian noise of standard deviation d, {over}")
     print(f"written: {page}, {page.with_suffix('.csv')}")
+
+
+def _cka(runs: list[Path], overrides: list[str], layers: str | None, page: Path, images: int, accelerator: str) -> None:
+    from limbeck.report.cka import write_cka
+    from limbeck.report.text import print_rows
+    from limbeck.train.progress import Display
+
+    paths = None if layers is None else _named(layers)
+    with Display() as display:
+        rows, halves = write_cka(runs, overrides, paths, page, display, images=images, accelerator=accelerator)
+    print_rows(rows, "How alike layers are: unbiased linear CKA")
+    print_rows(halves, "Two halves of a layer's channels")
+    print(f"written: {page}, {page.with_suffix('.csv')}")
+
+
+def _active(
+    runs: list[Path],
+    overrides: list[str],
+    layers: str | None,
+    page: Path,
+    images: int,
+    epsilon: float,
+    accelerator: str,
+) -> None:
+    from limbeck.report.active import write_active
+    from limbeck.report.text import print_rows
+    from limbeck.train.progress import Display
+
+    paths = [None] if layers is None else _named(layers)
+    if len(paths) > 1:
+        raise LimbeckError(f"--layers: --what active looks at one layer of each network, not {len(paths)}")
+    with Display() as display:
+        rows = write_active(
+            runs, overrides, paths[0], page, display, images=images, epsilon=epsilon, accelerator=accelerator
+        )
+    print_rows(rows, "Directions to which the loss responds, and channels that are ever active")
+    print(f"written: {page}, {page.with_suffix('.csv')}")
+
+
+def _named(layers: str) -> list[str]:
+    """Return the layers of --layers, each once."""
+    paths = list(dict.fromkeys(path.strip() for path in layers.split(",") if path.strip()))
+    if not paths:
+        raise LimbeckError("--layers names no layer: give PATH, or PATH,PATH")
+    return paths
 
 
 def _of_one(run: Path, what: What) -> None:

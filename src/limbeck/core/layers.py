@@ -80,7 +80,7 @@ def probe(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Layer]:
     try:
         with _evaluating(network), torch.no_grad(), look:
             network(view)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, AssertionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise LimbeckError(f"the network cannot read images of {'×'.join(map(str, shape))}: {reason}") from error
     finally:
@@ -206,3 +206,30 @@ def ends_before_relu(layers: Layers) -> list[Layer]:
     """Return the last layer of each stage whose output goes through a ReLU; a stage without one has none."""
     before = [[layer for layer in group if layer.before_relu] for group in stages(layers)]
     return [group[-1] for group in before if group]
+
+
+def block_ends(layers: Layers, most: int = 20) -> list[Layer]:
+    """Return the ends of stages and of the blocks in them, in order; of too many, blocks at even distances.
+
+    A block has layers of its own. It stands as high in the network as the end of its stage, or is in a numbered list
+    that does; the last of a list is left out, for the list puts out the same.
+
+    Args:
+        layers: of `probe`.
+        most: at most so many, but every end of a stage.
+    """
+    ends = {layer.path for layer in stage_ends(layers)}
+    parents = {path.rpartition(".")[0] for path in layers}
+    found = set(ends)
+    for group in stages(layers):
+        top = min(layer.path.count(".") for layer in group)
+        for path in (layer.path for layer in group if layer.path in parents):
+            deeper, numbered = path.count(".") - top, path.rpartition(".")[2].isdecimal()
+            if deeper == 0 or (deeper == 1 and numbered):
+                found.add(path)
+    last = {above: path for path in layers for above, _, name in [path.rpartition(".")] if name.isdecimal()}
+    blocks = [path for path in layers if path in found - ends - {last.get(path) for path in found}]
+    room = max(0, most - len(ends))
+    if len(blocks) > room:
+        blocks = [blocks[(2 * i + 1) * len(blocks) // (2 * room)] for i in range(room)]
+    return [layer for path, layer in layers.items() if path in ends or path in blocks]

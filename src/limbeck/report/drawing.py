@@ -44,7 +44,9 @@ def sections(drawings: Sequence[go.Figure]) -> list[tuple[str, str]]:
 
 def _html(drawing: go.Figure, *, first: bool) -> str:
     # the page has the title: there it breaks into lines on a phone
-    drawing.update_layout(title=None, template="plotly_white", height=420, margin={"l": 60, "r": 20, "t": 30, "b": 50})
+    height = drawing.layout.height or 420
+    margin = {"l": 60, "r": 20, "t": 30, "b": 50}
+    drawing.update_layout(title=None, template="plotly_white", height=height, margin=margin)
     drawing.update_layout(legend={"orientation": "h", "y": -0.2})
     config = {"responsive": True, "displaylogo": False}
     return str(drawing.to_html(full_html=False, include_plotlyjs=first, config=config))

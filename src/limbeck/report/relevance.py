@@ -125,8 +125,7 @@ def _columns(student: FinishedRun, network: Teacher, views: Tensor) -> Iterator[
     """Yield the whole map of a student and, if its channels are split, what comes through each part."""
     logits = network(views).logits
     path, label = path_of(student), label_of(student)
-    # the method's own student is the first one
-    split = split_of(student.folder) if student.student in {"student", "student-0"} else None
+    split = split_of(student.folder, student.student)
     parts: dict[str, Through | None] = {WHOLE: None}
     if split is not None:
         halves = {"inherits": split.inherit, "explores": split.explore}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from limbeck.errors import LimbeckError
 from limbeck.plain import recipe_of
 from limbeck.report.compare import FinishedRun, read_runs
+from limbeck.train.weights import read_weights
 
 
 def read_students(run: Path) -> list[FinishedRun]:
@@ -76,3 +78,24 @@ def check_same_test(students: Sequence[FinishedRun]) -> None:
         if tested_on(other) != tested_on(students[0]):
             first = students[0].folder
             raise LimbeckError(f"{first} and {other.folder} have different test sets: give runs with the same one")
+
+
+def class_names(student: FinishedRun, classes: int) -> tuple[str, ...]:
+    """Return the names of the classes that a network tells apart, from its weights file; of an ensemble, its first's.
+
+    Numbers where no file says them.
+
+    Args:
+        student: the network.
+        classes: how many there are.
+
+    Raises:
+        LimbeckError: the file is damaged.
+    """
+    known = [student.folder / f"{name}.safetensors" for name in (student.student, "student-0")]
+    for path in known:
+        if path.exists():
+            names = tuple(json.loads(read_weights(path)[1].get("limbeck", "{}")).get("classes", ()))
+            if len(names) == classes:
+                return names
+    return tuple(map(str, range(classes)))

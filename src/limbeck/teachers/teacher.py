@@ -40,7 +40,7 @@ class Inputs(NamedTuple):
     std: tuple[float, ...]
 
 
-def _read_model(value: Any) -> Any:
+def read_model(value: Any) -> Any:
     """Take a network as its name, or as a mapping of name and options side by side."""
     if isinstance(value, str):
         return ModelSpec(value)
@@ -50,7 +50,7 @@ def _read_model(value: Any) -> Any:
 
 
 Model = Annotated[
-    ModelSpec, BeforeValidator(_read_model), PlainSerializer(lambda model: {"name": model.name, **model.options})
+    ModelSpec, BeforeValidator(read_model), PlainSerializer(lambda model: {"name": model.name, **model.options})
 ]
 
 
@@ -242,7 +242,7 @@ def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
         inputs = Inputs(tuple(known["classes"]), known["channels"], tuple(known["mean"]), tuple(known["std"]))
         _same_classes(f"the network in {path}", inputs.classes, data.classes)
         if model is None and known["model"] is not None:
-            model = _read_model(known["model"])
+            model = read_model(known["model"])
     if model is None and inputs is not None:
         raise LimbeckError(f"{path} is of a network of your own: load it into that network, and give the network")
     if model is None:

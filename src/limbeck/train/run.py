@@ -207,12 +207,13 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
 
 def _write_matchers(path: Path, comparison: Comparison) -> None:
     """Write what matchers have trained, and how they split the student's channels, of layers that the file names."""
-    splits = {
-        f"matchers.{number}.{{}}_channels_{i}": pair.student.path
+    splits = [
+        {"student": link.student, "layer": pair.student.path}
+        | {part: f"matchers.{number}.{part}_channels_{i}" for part in ("inherit", "explore")}
         for number, link in enumerate(comparison.links)
         if isinstance(link.matcher, InheritExplore)
         for i, pair in enumerate(link.pairs)
-    }
+    ]
     about = {"splits": splits, "links": comparison.describe()}
     state = {name: value for name, value in comparison.state_dict().items() if isinstance(value, Tensor)}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
