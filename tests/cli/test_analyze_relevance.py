@@ -15,8 +15,8 @@ SPLIT = {"splits": [{"student": 0, "layer": "layer2", "inherit": "inherit", "exp
 def lines(tmp_path):
     """Return a function that reads the numbers beside a page."""
 
-    def read(name="relevance.csv"):
-        with (tmp_path / name).open() as file:
+    def read(folder="."):
+        with (tmp_path / folder / "relevance.csv").open() as file:
             return list(csv.DictReader(file))
 
     return read
@@ -25,9 +25,8 @@ def lines(tmp_path):
 def test_every_student_has_its_maps_and_the_parts_of_a_split_one_theirs(tiny, done, lines, tmp_path):
     tiny("digits/baseline", "--folder", "alone")
     tiny("digits/baseline", "peers=[{name: wrn_10_1}]", "method=dml", "--folder", "pair")
-    about = SPLIT
     channels = {"inherit": torch.arange(3), "explore": torch.arange(3, 8)}
-    safetensors.torch.save_file(channels, tmp_path / "alone/matchers.safetensors", {"limbeck": json.dumps(about)})
+    safetensors.torch.save_file(channels, tmp_path / "alone/matchers.safetensors", {"limbeck": json.dumps(SPLIT)})
     ran = done("analyze", "alone", "pair", "--what", "relevance", "--count", "2", "--accelerator", "cpu")
     assert ran.out == "written: relevance.html, relevance.csv\n"
     found = lines()
@@ -54,12 +53,15 @@ def test_every_student_has_its_maps_and_the_parts_of_a_split_one_theirs(tiny, do
 
 def test_six_images_by_default_and_no_more_than_there_are(tiny, done, images, recipe, lines, tmp_path):
     tiny("digits/baseline", "--folder", "a")
+    done("evaluate", "a")
     done("analyze", "a", "--what", "relevance")
-    assert len(lines()) == 6
+    assert len(lines("a")) == 6
+    assert 'src="relevance.html"' in (tmp_path / "a/report.html").read_text()
     done("train", recipe(images("pets", "<b>cat", "dog")), "--folder", "b")
     done("analyze", "b", "--what", "relevance", "--count", "40")
-    assert len(lines()) == 12
-    page = (tmp_path / "relevance.html").read_text()
+    assert len(lines("b")) == 12
+    assert not (tmp_path / "b/report.html").exists()
+    page = (tmp_path / "b/relevance.html").read_text()
     assert "<b>cat" not in page
     assert "&lt;b&gt;cat" in page
     (tmp_path / "pets").rename(tmp_path / "moved")

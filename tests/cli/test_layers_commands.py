@@ -26,7 +26,7 @@ def test_two_runs_are_compared_layer_by_layer(tiny, done, refused, tmp_path):
     done("analyze", "a=1", "pair/student-1", "--what", "cka", "--out", "again/x.html")
     assert (tmp_path / "again/x.csv").read_bytes() == before
     done("analyze", "a=1", "--what", "cka", "--layers", "head, layer1.relu,head", "--images", "20")
-    assert [line["layer"] for line in table(tmp_path / "cka.csv")][:4] == ["head", "head", "layer1.relu", "layer1.relu"]
+    assert [line["layer"] for line in table(tmp_path / "a=1/cka.csv")][:4] == ["head", "head", "layer1.relu", "layer1.relu"]
     said = refused("analyze", "a=1", "pair/student-1", "--what", "cka", "--layers", "layer3")
     assert said.startswith("--layers: there is no layer 'layer3' in a=1 or pair/student-1 that puts out a tensor; did")
     assert "needs at least 4 examples" in refused("analyze", "a=1", "--what", "cka", "--images", "3", after=2)
@@ -48,7 +48,7 @@ def test_what_is_in_use_and_what_is_taken_for_what(tiny, done, tmp_path):
     assert [line["channels"] for line in lines] == ["8", "4", "4", "8", "3", "5"]
     assert all(0 < int(line["directions"]) <= 9 for line in lines), "behind it are a mean and ten classes"
     done("analyze", "a", "--what", "active", "--layers", "layer1.bn")
-    assert table(tmp_path / "active.csv")[0]["layer"] == "layer1.bn"
+    assert table(tmp_path / "a/active.csv")[0]["layer"] == "layer1.bn"
     ran = done("analyze", "a", "b", "--what", "confusion")
     assert "difference" in ran.out
     errors = [json.loads((tmp_path / run / "results.json").read_text())["students"]["student"]["last"]["error"]

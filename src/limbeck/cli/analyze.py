@@ -77,7 +77,10 @@ def analyze(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="not of rescaling and softening: where the page goes [default: the picture's name, .html]"),
+        typer.Option(
+            help="not of rescaling and softening: where the page goes [default: the picture's name, .html; of one run, "
+            "in its folder, and shown in its report.html]"
+        ),
     ] = None,
 ) -> None:
     """Draw how a method rescaled the gradient, where networks err and look, how they over-fit, and what layers see."""
@@ -102,10 +105,32 @@ def analyze(
         if value is not None and what not in TAKEN[name]:
             only = " and ".join(one.value for one in TAKEN[name])
             raise LimbeckError(f"{name} is for --what {only} alone; leave it out")
-    page = Path(f"{what.value}.html") if out is None else out
+    own = folders[0] if len(folders) == 1 and folders[0].is_dir() else Path()
+    page = own / f"{what.value}.html" if out is None else out
+    _draw(what, folders, overrides, page, layers, count, draws, seed, images, epsilon, accelerator or "auto")
+    if own != Path() and out is None:
+        from limbeck.report.page import renew_report
+
+        if renew_report(own):
+            print(f"written: {own / 'report.html'}, with the picture in it")
+
+
+def _draw(
+    what: What,
+    folders: list[Path],
+    overrides: list[str],
+    page: Path,
+    layers: str | None,
+    count: int | None,
+    draws: int | None,
+    seed: int | None,
+    images: int | None,
+    epsilon: float | None,
+    accelerator: str,
+) -> None:
+    """Draw one of the pictures, with the defaults of each."""
     if what is What.noise:
-        settings = (draws or DRAWS, seed or 0, accelerator or "auto")
-        _noise(folders, overrides, page, *settings)
+        _noise(folders, overrides, page, draws or DRAWS, seed or 0, accelerator)
     elif what is What.confidence:
         from limbeck.report.confidence import write_confidence
 
@@ -114,7 +139,7 @@ def analyze(
     elif what is What.relevance:
         from limbeck.report.relevance import write_relevance
 
-        write_relevance(folders, overrides, page, count=count or MAPS, accelerator=accelerator or "auto")
+        write_relevance(folders, overrides, page, count=count or MAPS, accelerator=accelerator)
         print(f"written: {page}, {page.with_suffix('.csv')}")
     elif what is What.spread:
         from limbeck.report.spread import write_spread
@@ -123,10 +148,10 @@ def analyze(
         print_rows(write_spread(folders, page), "Spread of answers within a class, and over-fitting")
         print(f"written: {page}, {page.with_suffix('.csv')}")
     elif what is What.cka:
-        _cka(folders, overrides, layers, page, images or 1000, accelerator or "auto")
+        _cka(folders, overrides, layers, page, images or 1000, accelerator)
     elif what is What.active:
-        measured = (images or 500, EPSILON if epsilon is None else epsilon, accelerator or "auto")
-        _active(folders, overrides, layers, page, *measured)
+        share = EPSILON if epsilon is None else epsilon
+        _active(folders, overrides, layers, page, images or 500, share, accelerator)
     elif what is What.confusion:
         from limbeck.report.confusion import write_confusion
         from limbeck.report.text import print_rows

@@ -19,8 +19,7 @@ def evaluate(
     """Run the weights over the test set, print the figures, and draw RUN/report.html."""
     from limbeck.metrics.figures import FIGURES
     from limbeck.recipes.rerun import evaluate_run
-    from limbeck.report.compare import group, read_runs
-    from limbeck.report.page import write_page
+    from limbeck.report.page import write_report
     from limbeck.report.text import print_rows
 
     rows = []
@@ -30,5 +29,5 @@ def evaluate(
         rows.append({**whose, "weights": which.value, **figures})
     print_rows(rows, f"Test set, {run}")
     if not overrides:
-        write_page(group(read_runs([run])), which.value, run / "report.html", run.resolve().name)
+        write_report(run, which.value)
         print(f"written: {run / 'report.html'}")

@@ -13,14 +13,38 @@ from numpy.typing import NDArray
 
 from limbeck.analysis.confidence import probabilities
 from limbeck.metrics import confidences, reliability, risk_coverage
-from limbeck.report.compare import FinishedRun, Group, Which, paired_table, table
+from limbeck.report.compare import FinishedRun, Group, Which, paired_table, read_runs, table
+from limbeck.report.compare import group as grouped
 from limbeck.report.drawing import line, plain, sections, write_html
 from limbeck.report.predictions import read_predictions
 from limbeck.report.text import TESTED, TESTS
 
+# of a run, as limbeck analyze calls and writes them
+PICTURES = ("rescaling", "softening", "confusion", "cka", "active", "relevance", "noise", "spread")
 
-def write_page(groups: Sequence[Group], which: Which, path: Path, title: str) -> None:
-    """Write the page of a comparison, or of one run (a group of one)."""
+
+def write_report(run: Path, which: Which) -> None:
+    """Write the report.html of a run, with every picture that is in its folder."""
+    pictures = [f"{name}.html" for name in PICTURES if (run / f"{name}.html").exists()]
+    write_page(grouped(read_runs([run])), which, run / "report.html", run.resolve().name, pictures)
+
+
+def renew_report(run: Path) -> bool:
+    """Write a run's report again, of the weights that it is of, after a picture has come into its folder.
+
+    Returns:
+        False where there is no report yet.
+    """
+    path = run / "report.html"
+    if not path.exists():
+        return False
+    best = '<meta name="weights" content="best">' in path.read_text()
+    write_report(run, "best" if best else "last")
+    return True
+
+
+def write_page(groups: Sequence[Group], which: Which, path: Path, title: str, pictures: Sequence[str] = ()) -> None:
+    """Write the page of a comparison, or of one run (a group of one), with pages beside it shown within it."""
     drawings = [_reliability(groups, which), _risk_coverage(groups, which), _learning_curves(groups)]
     write_html(
         path,
@@ -31,6 +55,7 @@ def write_page(groups: Sequence[Group], which: Which, path: Path, title: str) ->
         paired=paired_table(groups, which, TESTED),
         tests=TESTS,
         drawings=sections(drawings),
+        pictures=pictures,
         runs=[run for group in groups for run in group.runs.values()],
     )
 
