@@ -14,7 +14,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, get_args, get_type_hints
 
-from fields import HEAD, classes_table, either, field_rows, fields_table, paragraphs, prose, table, words, yaml
+from fields import (
+    HEAD,
+    attributes,
+    classes_table,
+    either,
+    field_rows,
+    fields_table,
+    paragraphs,
+    prose,
+    table,
+    words,
+    yaml,
+)
 
 from limbeck.core.config import fields_of
 from limbeck.core.schedules import SCHEDULES
@@ -30,6 +42,7 @@ from limbeck.models.table import MODELS
 from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.scale import SCALES, Scale
 from limbeck.recipes.shipped import recipe_tables, recipe_text, recipe_tree
+from limbeck.studies.study import Study
 from limbeck.targets import METHODS
 from limbeck.teachers import Stage, TeacherChoice
 from limbeck.teachers.relation import outline
@@ -68,6 +81,7 @@ def pages() -> dict[Path, str]:
         "sources": sources,
         "views": lambda: classes_table({**VIEWS, **MIXES}),
         "figures": figures_table,
+        "study": study_table,
         "traffic": traffic_table,
     }
     written = {DOCS / "methods" / f"{name}.md": method_page(name) for name in METHODS}
@@ -204,6 +218,17 @@ def figures_table() -> str:
     """Return the figures as they are named in results and in print."""
     rows = [[f"`{f.key}`", f.name, f"{f.scale:g}", "lower" if f.lower_is_better else "higher"] for f in FIGURES]
     return table(["key in results.json (unscaled)", "printed as", "printed ×", "better"], rows)
+
+
+def study_table() -> str:
+    """Return every field of a study."""
+    meaning, rows = attributes(Study), []
+    for field in dataclasses.fields(Study):  # type: ignore[arg-type]
+        made = field.default_factory is not dataclasses.MISSING
+        value = field.default_factory() if made else field.default
+        shown = "required" if value is dataclasses.MISSING else f"`{yaml(value)}`" if value or value is None else "none"
+        rows.append([f"`{field.name}`", shown, meaning[field.name]])
+    return table(["field", "default", "meaning"], rows)
 
 
 def traffic_table() -> str:

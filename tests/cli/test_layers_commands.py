@@ -26,7 +26,12 @@ def test_two_runs_are_compared_layer_by_layer(tiny, done, refused, tmp_path):
     done("analyze", "a=1", "pair/student-1", "--what", "cka", "--out", "again/x.html")
     assert (tmp_path / "again/x.csv").read_bytes() == before
     done("analyze", "a=1", "--what", "cka", "--layers", "head, layer1.relu,head", "--images", "20")
-    assert [line["layer"] for line in table(tmp_path / "a=1/cka.csv")][:4] == ["head", "head", "layer1.relu", "layer1.relu"]
+    assert [line["layer"] for line in table(tmp_path / "a=1/cka.csv")][:4] == [
+        "head",
+        "head",
+        "layer1.relu",
+        "layer1.relu",
+    ]
     said = refused("analyze", "a=1", "pair/student-1", "--what", "cka", "--layers", "layer3")
     assert said.startswith("--layers: there is no layer 'layer3' in a=1 or pair/student-1 that puts out a tensor; did")
     assert "needs at least 4 examples" in refused("analyze", "a=1", "--what", "cka", "--images", "3", after=2)

@@ -19,6 +19,7 @@ from limbeck.data.sources.digits import Digits
 from limbeck.recipes import read_recipe, recipe_tree
 from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.read import plan
+from limbeck.studies.make import prepare
 from limbeck.testing import TargetWriterSuite
 
 ROOT = Path(__file__).parents[2]
@@ -69,16 +70,19 @@ class Page:
                     getattr(suite(), test)()
 
     def recipe(self, text: str, where: str) -> None:
-        """Check a recipe. One that begins with `# NAME.yaml` is whole and kept; others change digits/baseline."""
+        """Check a recipe or a study. With `# NAME.yaml` on top it is whole and kept; others change digits/baseline."""
         if named := re.match(r"# (\S+\.yaml)\n", text):
             Path(named[1]).write_text(text)
+            if "\nclaims:" in text:
+                prepare(named[1], None, [], None, "cpu", "")
+                return
             for row in parse(text, where).get("rows", [""]):
                 read_recipe(f"{named[1]}/{row}".rstrip("/"))
         else:
             plan(merged(recipe_tree("digits/baseline"), parse(text, where)), where)
 
     def command(self, line: str, where: str) -> None:
-        """Check a command line, and run it where `is_quick` says so; `train` then trains for one epoch."""
+        """Check a command line, and run it where `is_quick` says so; `train` and `study` then train for one epoch."""
         words = shlex.split(line.removeprefix("$ "), comments=True)
         if "limbeck" not in words:
             assert words[0] == "make", f"{where}: neither limbeck nor make: {line}"
@@ -88,7 +92,7 @@ class Page:
         name, *arguments = words[start + 1 :]
         values = COMMANDS[name].make_context(name, list(arguments)).params
         if is_quick(name, values) and start == 0:
-            short = ["training.epochs=1"] if name == "train" else []
+            short = ["training.epochs=1"] if name in {"train", "study"} and not values.get("dry") else []
             done = CliRunner().invoke(app, [name, *arguments, *short])
             assert done.exit_code == 0, f"{where}: {line}\n{done.exception!r}\n{done.output}"
 
@@ -96,9 +100,12 @@ class Page:
 def is_quick(name: str, values: dict[str, object]) -> bool:
     """Say whether a command is run here. A recipe is checked, with its overrides, in any case.
 
-    Run are: every command but `demo` and `train`, so a page trains what it compares; and `train` where all stages learn
-    from the digits that are bundled, in this process alone. `demo` trains for a minute.
+    Run are: every command but `demo`, `train` and `study`, so a page trains what it compares; `train` where all stages
+    learn from the digits that are bundled, and `study`, both in this process alone. `demo` trains for a minute.
     """
+    if name == "study":
+        prepare(values["file"], None, values["overrides"] or [], values["scale"], "cpu", "")
+        return values["on"] == "here" and not values["jobs"]
     if name != "train":
         return name != "demo"
     stages = read_recipe(values["recipe"], values["overrides"] or []).stages.values()

@@ -14,6 +14,7 @@ from limbeck.cli.evaluate import evaluate
 from limbeck.cli.list import list_names
 from limbeck.cli.plan_memory import plan_memory
 from limbeck.cli.show import show
+from limbeck.cli.study import study
 from limbeck.cli.teacher import teacher
 from limbeck.cli.train import train
 
@@ -31,6 +32,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(analyze)
+app.command()(study)
 app.command("list")(list_names)
 app.command()(show)
 app.command()(copy)

@@ -1,0 +1,56 @@
+"""`limbeck study FILE`: a grid of runs with seeds, statistics, and claims that get a verdict."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Scale(StrEnum):
+    """How small everything gets."""
+
+    tiny = "tiny"
+    small = "small"
+    paper = "paper"
+
+
+def study(
+    file: Annotated[str, typer.Argument(help="a YAML file, or a shipped study's name")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, of every cell's recipe")] = None,
+    out: Annotated[Path | None, typer.Option(help="the study's folder; studies/NAME if not told")] = None,
+    jobs: Annotated[int | None, typer.Option(help="runs at a time, each in a process of its own", min=1)] = None,
+    on: Annotated[str, typer.Option(help="here, processes, ray (here, or RAY_ADDRESS), or ray://HOST:PORT")] = "here",
+    scale: Annotated[Scale | None, typer.Option(help="of every recipe")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    gpus_per_run: Annotated[float, typer.Option(help="on ray: the share of a GPU that a run takes", min=0)] = 0.0,
+    dry: Annotated[bool, typer.Option("--dry", help="list the cells, and run nothing")] = False,
+) -> None:
+    """Run a study and judge its claims. The same command continues a stopped study, and tries failed runs again."""
+    from limbeck import files
+    from limbeck.report.study import print_outcome, report
+    from limbeck.report.text import print_rows
+    from limbeck.studies.executors import check_place, executor
+    from limbeck.studies.make import make, outline, prepare
+    from limbeck.train.progress import Display
+
+    check_place(on, gpus_per_run)
+    command = shlex.join(["limbeck", *sys.argv[1:]])
+    found = prepare(file, out, overrides or [], None if scale is None else scale.value, accelerator, command)
+    if dry:
+        rows, text = outline(found)
+        print_rows(rows, found.study.description or found.name)
+        print(text)
+        return
+    with Display() as display:
+        outcome = make(found, lambda: executor(on, jobs, gpus_per_run, found, display), display)
+    files.write(found.folder / "report.md", report(outcome))
+    print_outcome(outcome)
+    print(f"written: {found.folder / 'report.md'}, study.json, results.csv, verdicts.csv")
+    if outcome.failures:
+        print(f"limbeck: {len(outcome.failures)} run(s) failed; the same command tries them again", file=sys.stderr)
+        raise typer.Exit(code=1)

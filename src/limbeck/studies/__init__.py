@@ -1,0 +1,1 @@
+"""Studies: grids of runs with seeds, statistics, and claims that get a verdict."""
