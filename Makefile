@@ -31,6 +31,7 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/memory.py step
 	$(BIN)/python benchmarks/memory.py replay
 	$(BIN)/python benchmarks/online.py
+	$(BIN)/python benchmarks/matching.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

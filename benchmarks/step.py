@@ -176,7 +176,8 @@ def session_of(
     objective: Objective, train: Examples, batch: int, runtime: Runtime, channels_last: bool, folder: Path
 ) -> Session:
     """Return what the training loop works with."""
-    model, stepper = runtime.setup(objective, build([SGD(0.1)] * len(objective.cohort.parts), objective.cohort.parts))
+    trained = [*objective.cohort.parts, *(adapter for _, adapter in objective.adapters)]
+    model, stepper = runtime.setup(objective, build([SGD(0.1)] * len(trained), trained))
     training = Training(epochs=EPOCHS, batch_size=batch, channels_last=channels_last)
     state = State(objective, stepper, runtime, None)
     return Session(model, stepper, state, Checkpoints(folder, print), train, None, Cosine(), training, 0, runtime)

@@ -1,6 +1,6 @@
 """Write the generated parts of the documentation: `make docs`. Running it twice changes nothing.
 
-A page of docs/methods/ is written whole, from its method's card; in the other pages only what stands between
+A page of docs/methods/ and docs/matchers/ is written whole, from its card; in the other pages only what stands between
 `<!-- generated: NAME -->` and `<!-- end -->` is.
 """
 
@@ -27,6 +27,7 @@ from fields import (
     words,
     yaml,
 )
+from matcher_pages import matcher_page, matchers_table
 
 from limbeck.core.config import fields_of
 from limbeck.core.schedules import SCHEDULES
@@ -34,6 +35,7 @@ from limbeck.core.shard import Shuffle
 from limbeck.core.writer import TargetWriter
 from limbeck.data.load import MIXES, SOURCES, VIEWS, Data
 from limbeck.data.order import steps_of
+from limbeck.matching import MATCHERS
 from limbeck.memory import Dense, TopK
 from limbeck.memory.sizes import PLACES, Layout, in_words, traffic
 from limbeck.metrics import FIGURES
@@ -72,8 +74,10 @@ class Card(NamedTuple):
 
 def pages() -> dict[Path, str]:
     """Return every page that has a generated part, by its path, as it should be."""
+    cards = {name: card(cls) for name, cls in MATCHERS.items()}
     parts = {
         "methods": methods_table,
+        "matchers": lambda: matchers_table(cards),
         "recipes": recipes_table,
         "scales": scales_table,
         "fields": recipe_fields,
@@ -85,6 +89,7 @@ def pages() -> dict[Path, str]:
         "traffic": traffic_table,
     }
     written = {DOCS / "methods" / f"{name}.md": method_page(name) for name in METHODS}
+    written |= {DOCS / "matchers" / f"{name}.md": matcher_page(name, read) for name, read in cards.items()}
     for path in sorted(DOCS.glob("*.md")):
         text = path.read_text()
         for name, part in parts.items():
@@ -101,7 +106,7 @@ def between(text: str, name: str, content: str) -> str:
 
 
 def card(cls: type) -> Card:
-    """Read a method's card: a title line, then blocks; an indented block belongs to the heading above it."""
+    """Read the card of a method or matcher: a title line, then blocks; an indented one belongs to the heading above."""
     blocks = inspect.cleandoc(sys.modules[cls.__module__].__doc__ or "").split("\n\n")
     title, _, about = blocks[0].partition(": ")
     equation: list[str] = []
@@ -297,9 +302,10 @@ def sources() -> str:
 def main() -> None:
     """Write what changed."""
     wanted = pages()
-    for path in set((DOCS / "methods").glob("*.md")) - wanted.keys():
+    for path in {*(DOCS / "methods").glob("*.md"), *(DOCS / "matchers").glob("*.md")} - wanted.keys():
         path.unlink()
     for path, text in wanted.items():
+        path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             print(f"written: {path.relative_to(DOCS.parent)}")

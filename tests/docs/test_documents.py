@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from limbeck.matching import MATCHERS
 from limbeck.targets import METHODS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/methods").glob("*.md"))]
+CARDS = [page for folder in ("methods", "matchers") for page in sorted((ROOT / "docs" / folder).glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *CARDS]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -57,8 +59,14 @@ def test_every_method_has_its_page_and_no_other_page_is_left():
     assert {path.stem for path in (ROOT / "docs/methods").glob("*.md")} == set(METHODS)
 
 
+def test_every_matcher_has_its_page_and_the_others_know_them():
+    assert {path.stem for path in (ROOT / "docs/matchers").glob("*.md")} == set(MATCHERS)
+    for page in ("README.md", "docs/index.md", "docs/matching.md"):
+        assert all(f"matchers/{name}.md)" in (ROOT / page).read_text() for name in MATCHERS), page
+
+
 def test_every_card_has_its_parts(generate):
-    for cls in METHODS.values():
+    for cls in (*METHODS.values(), *MATCHERS.values()):
         read = generate.card(cls)
         assert read.about
         assert read.equation
