@@ -48,13 +48,13 @@ class Taps:
 
     Args:
         network: whose layers; its weights, names and mode stay as they are.
-        taps: what is wanted of which layer, each path one of `layers`.
+        taps: what is wanted of which layer, each path one of `layers`; what is wanted twice is heard once.
         layers: what `limbeck.core.layers.probe` found of the network.
         whole: also keep the outputs themselves.
     """
 
     def __init__(self, network: nn.Module, taps: Sequence[Tap], layers: Layers, *, whole: bool = False) -> None:
-        self.taps, self.whole = tuple(taps), whole
+        self.taps, self.whole = tuple(dict.fromkeys(taps)), whole
         self._copied = {path for path in {tap.path for tap in taps} if layers[path].overwritten}
         self._heard: dict[Tap, list[tuple[Heard, int]]] = {}
         self._listening = False

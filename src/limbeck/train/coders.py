@@ -67,7 +67,7 @@ def _surveyed(link: Link, teacher: Teacher, train: Examples, runtime: Runtime) -
         with taps.listening():
             teacher(batch.views[0])
         (heard,) = taps.take()
-        sums = link.matcher.survey([heard[tap].kept for tap in taps.taps])
+        sums = link.matcher.survey([heard[Tap(pair.teacher.path)].kept for pair in link.pairs])
         total = sums if total is None else total + sums
     taps.close()
     assert total is not None
