@@ -106,7 +106,7 @@ class Comparison(nn.Module):
         self._students = [Taps(student, self._taps_of(i), layers[i], whole=True) for i, student in enumerate(students)]
         wanted = [tap for link in self.links if link.source is None for tap in link.source_taps]
         self._teacher = None if teacher is None or taught is None else Taps(teacher, wanted, taught)
-        self._restored = self._use_batch_statistics(teacher) if teacher is not None else []
+        self._changed = self._use_batch_statistics(teacher) if teacher is not None else []
         self._shares: dict[str, Tensor] = {}
 
     def _taps_of(self, student: int) -> list[Tap]:
@@ -114,15 +114,16 @@ class Comparison(nn.Module):
         asked = [tap for link in self.links if link.source == student for tap in link.source_taps]
         return list(dict.fromkeys(own + asked))
 
-    def _use_batch_statistics(self, teacher: nn.Module) -> list[_BatchNorm]:
+    def _use_batch_statistics(self, teacher: nn.Module) -> list[tuple[_BatchNorm, bool, bool]]:
         """Let the teacher's batch norms normalise by the batch, where a matcher wants it; nothing of them moves."""
         if not any(link.matcher.batch_statistics for link in self.links if link.source is None):
             return []
         norms = [module for module in teacher.modules() if isinstance(module, _BatchNorm)]
+        before = [(norm, norm.training, norm.track_running_stats) for norm in norms]
         for norm in norms:
             # statistics that are not tracked are neither read nor written
             norm.training, norm.track_running_stats = True, False
-        return norms
+        return before
 
     @property
     def adapters(self) -> list[tuple[int, nn.Module]]:
@@ -138,9 +139,16 @@ class Comparison(nn.Module):
         ]
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear the networks' layers in this context."""
+    def listening(self, *, uncompiled: bool = False) -> Iterator[None]:
+        """Hear the networks' layers in this context.
+
+        Args:
+            uncompiled: run compiled networks as they are written, so that the gradient of their answers by their layers
+                can be asked for: layers and answers of a compiled one lie side by side.
+        """
         with ExitStack() as stack:
+            if uncompiled:
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
             for taps in [*self._students, *([self._teacher] if self._teacher else [])]:
                 stack.enter_context(taps.listening())
             yield
@@ -190,8 +198,8 @@ class Comparison(nn.Module):
         """Leave the networks as they were."""
         for taps in [*self._students, *([self._teacher] if self._teacher else [])]:
             taps.close()
-        for norm in self._restored:
-            norm.training, norm.track_running_stats = False, True
+        for norm, training, tracked in self._changed:
+            norm.training, norm.track_running_stats = training, tracked
 
 
 def shares(compared: Compared, losses: Sequence[Float[Tensor, ""]], units: int) -> dict[str, Float[Tensor, ""]]:

@@ -94,7 +94,8 @@ class Objective(nn.Module):
             clock: where training stands.
             learner: the only student whose loss has a gradient; None is all.
         """
-        with nullcontext() if self.comparison is None else self.comparison.listening():
+        shared = clock.opens_epoch and torch.is_grad_enabled()
+        with nullcontext() if self.comparison is None else self.comparison.listening(uncompiled=shared):
             outputs = self.cohort(batch.views, learner)
             teacher = self._teach(batch, clock, len(outputs))
         students = [self.task.units(output, batch) for output in outputs]

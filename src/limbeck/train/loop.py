@@ -132,9 +132,6 @@ def fit(
     if training.channels_last:
         cohort.to(memory_format=torch.channels_last)
     if training.compile:
-        if objective.comparison is not None:
-            # the shares of the gradient are read before the backward pass, which must find all that it needs
-            torch._functorch.config.donated_buffer = False
         for part in cohort.parts:
             part.compile()
     runtime.begin()
