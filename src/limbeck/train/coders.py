@@ -53,10 +53,17 @@ def learn_teacher(comparison: Comparison, job: Job, folder: Path, runtime: Runti
     for link in comparison.links:
         if link.source is not None or job.teacher is None:
             continue
-        if (coding := link.matcher.coding()) is not None:
+        if (coding := _seeded(link, job.seed)) is not None:
             link.matcher.take(_trained(coding, link, job, folder.parent / "stages", runtime, display))
         if link.matcher.surveys:
             link.matcher.settle(_surveyed(link, job.teacher, job.splits.train, runtime))
+
+
+def _seeded(link: Link, seed: int) -> Coding | None:
+    """Make a matcher's coder by draws of its own, which disturb nobody else's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(np.random.SeedSequence([seed, _CODERS]).generate_state(1)[0]))
+        return link.matcher.coding()
 
 
 def _surveyed(link: Link, teacher: Teacher, train: Examples, runtime: Runtime) -> torch.Tensor:
@@ -147,13 +154,10 @@ def _job(coding: Coding, link: Link, job: Job) -> Job:
             "lr": coding.lr,
             "error": coding.power,
             "weights": [list(weight.shape) for weight in coding.coder.parameters()],
+            # with them, its features are others
+            "batch_statistics": any(matcher.batch_statistics for matcher in job.matchers),
         },
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(np.random.SeedSequence([job.seed, _CODERS]).generate_state(1)[0]))
-        for module in coding.coder.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
-                module.reset_parameters()
     content = {name: digest for name, digest in job.content.items() if name in {"training data", "teacher"}}
     return replace(
         job,
