@@ -99,6 +99,8 @@ EXTENTS = {
     "tiny_imagenet": Extent(100000, 200),
 }
 PLENTY = 10000  # more than any scale asks for
+# Fields of a matcher that mean nothing in other networks.
+_OF_LAYERS = ("layer", "layers", "teacher_layer", "teacher_layers", "stages")
 # The field of a schedule that counts epochs, by the schedule's name.
 TIMES = {"until": "epoch", "ramp_up": "epochs", "step": "every"}
 
@@ -191,11 +193,11 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[
 def _matched(matcher: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Return a matcher for a share of the epochs, whose layers are found anew: the networks are others."""
     fields = _timed(matcher, share) if share < 1 else dict(matcher)
-    fields |= {name: None for name in ("layer", "layers", "teacher_layer", "teacher_layers") if name in fields}
+    fields |= {name: None for name in _OF_LAYERS if name in fields}
     if "coder_epochs" in fields:
         fields["coder_epochs"] = max(1, round(fields["coder_epochs"] * share))
     if "matcher" in fields:
-        fields["matcher"] = _matched(fields["matcher"], share)
+        fields["matcher"] = _matched(matcher["matcher"], share)
     return fields
 
 
