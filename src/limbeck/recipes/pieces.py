@@ -81,7 +81,7 @@ def read_matchers(matchers: Sequence[str | Mapping[str, Any] | Matcher]) -> list
     Raises:
         LimbeckError: there is no such matcher, or no such field; or it is no list.
     """
-    if isinstance(matchers, str | Mapping | Matcher):
+    if isinstance(matchers, str) or not isinstance(matchers, Sequence):
         raise LimbeckError('matchers is a list, such as ["at"]')
     return [one if isinstance(one, Matcher) else checked(_Matched, {"matchers": [one]}).matchers[0] for one in matchers]
 
