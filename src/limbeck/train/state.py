@@ -82,11 +82,16 @@ class State:
     def check(self) -> None:
         """Raise, on every process, if a loss term or a weight became NaN or infinite; reads the device.
 
+        Weights are those of the students and of what matchers train.
+
         Raises:
             NonFiniteLossError: names the step and the term, or the weight.
         """
         self.sums.check(self.runtime)
-        weights = {name: tensor for name, tensor in self.cohort.state_dict().items() if tensor.is_floating_point()}
+        found = self.cohort.state_dict()
+        if self.objective.comparison is not None:
+            found |= self.objective.comparison.matchers.state_dict(prefix="matchers.")
+        weights = {name: tensor for name, tensor in found.items() if tensor.is_floating_point()}
         finite = torch.stack([tensor.isfinite().all() for tensor in weights.values()]).to(torch.uint8)
         for name, sound in zip(weights, self.runtime.smallest(finite).tolist(), strict=True):
             if not sound:
