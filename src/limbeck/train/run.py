@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -68,29 +69,31 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display, shared: bool
         )
         if takes := job.writer.describe():
             display.say(takes)
-        if objective.comparison is not None:
-            for line in objective.comparison.describe():
-                display.say(line)
-            learn_teacher(objective.comparison, job, folder, runtime, display)
         started = time.monotonic()
-        state = fit(
-            objective,
-            job.splits.train,
-            job.splits.validation,
-            job.splits.held_out,
-            optimisers=job.optimisers,
-            rate=job.rate,
-            training=job.training,
-            seed=job.seed,
-            runtime=runtime,
-            display=display,
-            folder=folder,
-            name=job.name,
-        )
-        if objective.comparison is not None:
-            objective.comparison.close()
-            if runtime.first:
-                _write_matchers(folder / "matchers.safetensors", objective.comparison)
+        with contextlib.ExitStack() as stack:
+            if objective.comparison is not None:
+                # also where training stops with an error: the networks may be a user's
+                stack.callback(objective.comparison.close)
+                for line in objective.comparison.describe():
+                    display.say(line)
+                learn_teacher(objective.comparison, job, folder, runtime, display)
+                started = time.monotonic()
+            state = fit(
+                objective,
+                job.splits.train,
+                job.splits.validation,
+                job.splits.held_out,
+                optimisers=job.optimisers,
+                rate=job.rate,
+                training=job.training,
+                seed=job.seed,
+                runtime=runtime,
+                display=display,
+                folder=folder,
+                name=job.name,
+            )
+        if objective.comparison is not None and runtime.first:
+            _write_matchers(folder / "matchers.safetensors", objective.comparison)
         found = _finish(job, state, folder, runtime, time.monotonic() - started)
         if state.averaged is not None:
             job.cohort.load_state_dict(state.cohort.state_dict())
