@@ -34,9 +34,9 @@ def examples(mix=None, views=(PadCrop(1), Flip()), device="cpu"):
     return ResidentExamples(pixels, members, mean=(0.4,), std=(0.3,), views=views, mix=mix, device=device)
 
 
-def network(seed=3):
+def network(seed=3, **options):
     torch.manual_seed(seed)
-    return build_model(ModelSpec("cnn", {"norm": "none"}), CLASSES, 1)
+    return build_model(ModelSpec("cnn", {"norm": "none"} | options), CLASSES, 1)
 
 
 @pytest.fixture
@@ -50,10 +50,17 @@ def train(tmp_path):
     """Return a function that trains tiny networks, one of seed 3 if not told, by a method and returns its state."""
     runs = iter(range(100))
 
-    def one(method, teacher=None, mix=None, folder=None, seeds=(3,), **training):
+    def one(method, teacher=None, mix=None, folder=None, seeds=(3,), matchers=(), change=None, **training):
         place = folder or tmp_path / str(next(runs))
         cohort = method.cohort([network(seed) for seed in seeds])
-        objective = Objective(cohort, method, Classification(), teacher, Room(EXAMPLES, folder=place))
+        if change is not None:
+            change(cohort)
+        room = Room(EXAMPLES, folder=place)
+        objective = Objective(cohort, method, Classification(), teacher, room, matchers, (1, 8, 8), 5)
+        for link in objective.comparison.links if matchers else ():
+            torch.manual_seed(9)
+            if (coding := link.matcher.coding()) is not None:
+                link.matcher.take(coding.coder.encoder)
         settings = {"epochs": 3, "batch_size": 16} | training
         with Display(silent=True) as display:
             return fit(
@@ -64,7 +71,7 @@ def train(tmp_path):
                 rate=Cosine(),
                 training=Training(**settings),
                 seed=5,
-                runtime=Runtime("cpu", 1, 1),
+                runtime=Runtime("cpu", 1, 1, settings.get("precision", "32-true")),
                 display=display,
                 folder=place,
             )
