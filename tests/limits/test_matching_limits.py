@@ -14,7 +14,7 @@ from limbeck.targets import CSKD, DML, PSKD, CrossEntropy, Hinton
 from limbeck.tasks import Classification
 from limbeck.teachers.teacher import Teacher
 
-CODED = FactorTransfer(coder="autoencoder", factors=3)
+CODED = FactorTransfer(20.0, coder="autoencoder", factors=3)
 WHOLE = {
     "at": AttentionTransfer(50.0),
     "fitnet": FitNet(1.0),
