@@ -228,7 +228,7 @@ def test_other_precision_and_memory_format(train, weights, teacher, settings):
         moved = weights(train(CrossEntropy(), teacher, matchers=[matcher], epochs=1, **settings))
         assert moved.isfinite().all()
         usual = weights(train(CrossEntropy(), teacher, matchers=[matcher], epochs=1))
-        assert (moved - usual).abs().mean() < (0.01 if "precision" in settings else 1e-5)
+        assert (moved - usual).norm() < (0.3 if "precision" in settings else 1e-4) * usual.norm()
 
 
 @pytest.mark.parametrize("frozen", [("stem",), ("stem", "layer1", "layer2")])
