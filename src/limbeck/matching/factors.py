@@ -22,7 +22,8 @@ Fidelity
     views, by SGD with a constant learning rate, momentum 0.9 and weight decay 5e-4: FT's for 6 epochs (5 asked for),
     IE-KD's with Nesterov's momentum for 30. Factors of two sizes are averaged down to the smaller. Between peers, for
     which no paper's code has factors, nobody is trained yet: there the auto-encoder learns beside the students to
-    rebuild the peer's features, by a term of its own with weight 1 that reaches nothing else.
+    rebuild the peer's features, by a term of its own with weight 1 that reaches nothing else. Between m students every
+    term is the mean over the m - 1 others.
 
 Limits
     β = 0 is the method without it. In the mean form l1 and l2 lie in [0, 2 / √(C·H·W)], so that β depends on the
