@@ -1,7 +1,5 @@
 """Runs with matchers that are stopped anywhere end as if they had not been: adapters, splits, margins, coders, log."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -97,7 +95,7 @@ def files_of(place):
     found = {}
     for folder in [place / "run", *sorted((place / "stages").iterdir())]:
         weights = {path.name: load_file(path) for path in folder.glob("*.safetensors")}
-        found[folder.name] = (weights, [json.loads(line) for line in (folder / "metrics.jsonl").open()])
+        found[folder.name] = (weights, read(folder / "metrics.jsonl"))
     return found
 
 
