@@ -149,6 +149,7 @@ def distil(
     runtime = Runtime(accelerator, precision=choices.training.precision)
     splits = own_splits(train, test, validation, held_out, workers, runtime.device, Recurrence(view_seed, cycle))
     networks = _networks(student, peers, writer, splits)
+    _check_apart(teacher, networks)
     wanted = writer.needs.teacher or any(matcher.between == "teacher" for matcher in matched)
     taught, by = _teacher(teacher, wanted, type(writer).__name__, splits, runtime.device)
     if taught is not None:
@@ -214,6 +215,19 @@ def _networks(
     if needs.held_out and splits.held_out is None:
         raise LimbeckError(f"{name} weighs its students by examples that none learns from: give held_out=")
     return [student, *peers]
+
+
+def _check_apart(teacher: object, networks: Sequence[nn.Module]) -> None:
+    """Refuse a teacher that is no network of its own, before it is frozen.
+
+    Raises:
+        LimbeckError: it is neither a network nor a place, or shares a weight with a student.
+    """
+    if not isinstance(teacher, nn.Module | str | Path | None):
+        raise LimbeckError("teacher is a network (nn.Module), or the folder of an earlier run")
+    learned = {id(weight) for network in networks for weight in network.parameters()}
+    if isinstance(teacher, nn.Module) and any(id(weight) in learned for weight in teacher.parameters()):
+        raise LimbeckError("the teacher shares weights with a student, and it is frozen: give copy.deepcopy(teacher)")
 
 
 def _temporary(stack: ExitStack, runtime: Runtime) -> Path:

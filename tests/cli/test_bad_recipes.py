@@ -83,7 +83,7 @@ MISTAKES = [
     # missing, or one too many
     ("digits/baseline data.views=[cutout]", "data.views.0.length is missing"),
     ("digits/baseline method=kd", "digits/baseline: the method needs a teacher"),
-    ("digits/baseline teacher.run=x", "digits/baseline: a teacher is given and the method uses none"),
+    ("digits/baseline teacher.run=x", "digits/baseline: a teacher is given and neither method nor matchers use one"),
     ("digits/kd stages.student.teacher=null", "stage 'student': the method needs a teacher"),
     ("digits/kd stages.student.teacher.run=x", "teacher: a teacher is exactly one of: stage, run, weights"),
     ("digits/kd 'stages.student.teacher={stage: null, run: x, model: cnn}'", "a teacher's run knows its own model"),
