@@ -187,6 +187,14 @@ def test_of_many_blocks_some_are_left_but_every_stage():
     assert [layer.path for layer in block_ends(layers, most=2)] == ["layer1", "layer2", "layer3"]
 
 
+def test_what_prepares_the_images_is_no_end_of_a_stage():
+    backbone = build_model(ModelSpec("resnet8"), 10, 3)
+    layers = probe(nn.Sequential(nn.Identity(), nn.AvgPool2d(2), backbone), (3, 32, 32))
+    assert [layer.path for layer in stage_ends(layers)] == ["2.layer1", "2.layer2", "2.layer3"]
+    flat = nn.Sequential(nn.Identity(), nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    assert [layer.path for layer in stage_ends(probe(flat, (3, 8, 8)))] == ["3"]
+
+
 def test_the_norm_of_a_layer_is_the_last_one_before_it():
     net = build_model(ModelSpec("resnet8", {"shortcut": "conv"}), 10, 3)
     layers = probe(net, (3, 32, 32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
 
@@ -198,8 +198,16 @@ def stages(layers: Layers) -> list[list[Layer]]:
 
 
 def stage_ends(layers: Layers) -> list[Layer]:
-    """Return the layer with which each stage ends: the last among those with the shortest paths."""
-    return [max(enumerate(group), key=lambda at: (-at[1].path.count("."), at[0]))[1] for group in stages(layers)]
+    """Return the layers with which each stage ends: the last among those with the shortest paths.
+
+    Only layers from a stage's first convolution on count, so that what prepares the images is no end of one.
+    """
+    return [_end(group) for group in stages(layers)]
+
+
+def _end(stage: Sequence[Layer]) -> Layer:
+    first = next(i for i, layer in enumerate(stage) if layer.convolution)
+    return max(enumerate(stage[first:]), key=lambda at: (-at[1].path.count("."), at[0]))[1]
 
 
 def ends_before_relu(layers: Layers) -> list[Layer]:
