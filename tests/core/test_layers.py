@@ -145,6 +145,12 @@ def test_a_probe_says_what_goes_through_a_relu():
     [
         ("resnet8", ["layer1", "layer2", "layer3"], ["layer1.0.add", "layer2.0.add", "layer3.0.add"]),
         ("wrn_16_2", ["layer1", "layer2", "last"], ["layer2.0.bn1", "layer3.0.bn1", "last.bn"]),
+        # the first 1x1 convolution of a bottleneck runs at the size of the stage before
+        (
+            "resnet50",
+            ["layer1", "layer2", "layer3", "layer4"],
+            ["layer1.2.add", "layer2.3.add", "layer3.5.add", "layer4.2.add"],
+        ),
         (
             "torchvision:resnet18",
             ["layer1", "layer2", "layer3", "layer4"],
@@ -201,6 +207,49 @@ def test_the_norm_of_a_layer_is_the_last_one_before_it():
     assert layers["layer1.0.add"].norm is net.layer1[0].bn2
     assert layers["stem.bn"].norm is net.stem.bn
     assert layers["stem.conv"].norm is None
+    # the shortcut's batch norm runs after that of the branch
+    assert layers["layer3.0.add"].norm is net.layer3[0].bn2
+    assert layers["layer3.0.shortcut"].norm is net.layer3[0].shortcut.bn
+    # it puts out as many channels as the batch norm before it, but nothing that is normalised
+    assert layers["layer1.0.conv2"].norm is None
+
+
+def test_the_norm_of_a_layer_inside_of_a_batch_norm_is_that_one():
+    class WithActivation(nn.BatchNorm2d):
+        """As timm's."""
+
+        def __init__(self, channels):
+            super().__init__(channels)
+            self.drop, self.act = nn.Identity(), nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.drop(super().forward(x)))
+
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), WithActivation(2), nn.Conv2d(2, 2, 3), WithActivation(2))
+    layers = probe(net, (1, 8, 8))
+    assert layers["1.drop"].before_relu
+    assert layers["1.drop"].norm is net[1]
+    assert layers["3.drop"].norm is net[3]
+
+
+def test_what_squeeze_and_excitation_weighs_by_is_no_stage():
+    class Weighed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1))
+            self.pool = nn.AdaptiveAvgPool2d(1)
+            self.weigh = nn.Sequential(nn.Conv2d(2, 1, 1), nn.ReLU(), nn.Conv2d(1, 2, 1))
+            self.last = nn.Sequential(nn.Conv2d(2, 2, 3, 2), nn.Conv2d(2, 2, 3, padding=1))
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.last(x * self.weigh(self.pool(x))).mean((2, 3))
+
+    layers = probe(Weighed(), (1, 8, 8))
+    assert [layer.path for layer in stage_ends(layers)] == ["conv", "last"]
+    assert ends_before_relu(layers) == []
+    # a network whose last stage has come down to one pixel has it all the same
+    assert [layer.shape for layer in stage_ends(probe(Weighed(), (1, 4, 4)))] == [(2, 4, 4), (2, 1, 1)]
 
 
 def test_a_layer_that_cannot_be_tapped_is_refused():

@@ -40,7 +40,9 @@ class Layer(NamedTuple):
         before_relu: whether its very output goes through a ReLU (or a leaky or capped one).
         overwritten: whether something later changes its output in place.
         convolution: whether it is one.
-        norm: the last batch norm of as many channels that had run when it ended, or None.
+        norm: the batch norm that its output comes from: of a sum, that of the first addend that one put out; else the
+            last one of as many channels that had run when it ended. None where there is none, and for a convolution.
+        relu_of: the layer whose very output it puts out after a ReLU, or None.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Layer(NamedTuple):
     overwritten: bool
     convolution: bool
     norm: nn.BatchNorm2d | None
+    relu_of: str | None = None
 
 
 Layers: TypeAlias = Mapping[str, Layer]
@@ -76,6 +79,11 @@ def probe(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Layer]:
         module.register_forward_hook(functools.partial(look.at, path))
         for path, module in network.named_modules()
         if path
+    ]
+    handles += [
+        module.register_forward_pre_hook(look.begin)
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d)
     ]
     try:
         with _evaluating(network), torch.no_grad(), look:
@@ -103,24 +111,52 @@ class _Look(TorchFunctionMode):
         super().__init__()
         self.seen: dict[str, list[_Seen]] = {}
         self.before_relu: set[str] = set()
+        self._rectified: list[tuple[Tensor, int, str]] = []
         self._norms: dict[int, nn.BatchNorm2d] = {}
+        self._normed: list[tuple[Tensor, nn.BatchNorm2d]] = []
+
+    def begin(self, norm: nn.BatchNorm2d, inputs: Any) -> None:
+        # when it begins, not when it ends: timm's batch norms have layers of their own
+        self._norms[norm.num_features] = norm
 
     def at(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if not isinstance(output, Tensor) or output.ndim < 2:
             return
         if isinstance(module, nn.BatchNorm2d):
-            self._norms[output.shape[1]] = module
+            self._normed.append((output, module))
         # what ended twice is listed where it ended last
         before = self.seen.pop(path, [])
-        self.seen[path] = [*before, _Seen(module, output, output._version, self._norms.get(output.shape[1]))]
+        self.seen[path] = [*before, _Seen(module, output, output._version, self._norm(module, inputs, output))]
+
+    def _norm(self, module: nn.Module, inputs: Any, output: Tensor) -> nn.BatchNorm2d | None:
+        if isinstance(module, nn.Conv2d):
+            return None
+        last = self._norms.get(output.shape[1])
+        if any(True for _ in module.children()):
+            return last
+        # the batch norm of a shortcut may run after that of the branch
+        addends = [
+            norm for one in inputs for normed, norm in self._normed if normed is one and one.shape == output.shape
+        ]
+        return addends[0] if addends else last
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function in _RELUS:
-            entering = args[0] if args else kwargs["input"]
-            for path, runs in self.seen.items():
-                if runs[-1].output is entering and runs[-1].version == entering._version:
-                    self.before_relu.add(path)
-        return function(*args, **(kwargs or {}))
+        if function not in _RELUS:
+            return function(*args, **(kwargs or {}))
+        entering = args[0] if args else kwargs["input"]
+        entered = [
+            path
+            for path, runs in self.seen.items()
+            if runs[-1].output is entering and runs[-1].version == entering._version
+        ]
+        self.before_relu.update(entered)
+        left = function(*args, **(kwargs or {}))
+        self._rectified += [(left, left._version, path) for path in entered]
+        return left
+
+    def _relu_of(self, one: _Seen) -> str | None:
+        found = [path for left, version, path in self._rectified if left is one.output and version == one.version]
+        return found[-1] if found else None
 
     def layers(self) -> dict[str, Layer]:
         return {
@@ -133,6 +169,7 @@ class _Look(TorchFunctionMode):
                 overwritten=any(run.output._version != run.version for run in runs),
                 convolution=isinstance(runs[-1].module, nn.Conv2d),
                 norm=runs[-1].norm,
+                relu_of=self._relu_of(runs[-1]),
             )
             for path, runs in self.seen.items()
         }
@@ -184,11 +221,13 @@ def stages(layers: Layers) -> list[list[Layer]]:
     """Return the layers that put out maps and run once, by the map's height and width, in order.
 
     A size at which fewer than two convolutions run (the first of a network for large images, the pooled map) is no
-    stage, unless all are so.
+    stage, unless all are so; nor are single numbers with maps after them (what squeeze-and-excitation weighs by).
     """
     sizes: dict[tuple[int, ...], list[Layer]] = {}
     for layer in layers.values():
         if len(layer.shape) == 3 and layer.runs == 1:
+            if layer.shape[1:] != (1, 1):
+                sizes.pop((1, 1), None)
             sizes.setdefault(layer.shape[1:], []).append(layer)
     for least in (2, 1):
         found = [group for group in sizes.values() if sum(layer.convolution for layer in group) >= least]
@@ -211,9 +250,17 @@ def _end(stage: Sequence[Layer]) -> Layer:
 
 
 def ends_before_relu(layers: Layers) -> list[Layer]:
-    """Return the last layer of each stage whose output goes through a ReLU; a stage without one has none."""
-    before = [[layer for layer in group if layer.before_relu] for group in stages(layers)]
-    return [group[-1] for group in before if group]
+    """Return the layer before the ReLU that ends each stage; of one that ends otherwise, the last one before a ReLU.
+
+    A stage without any has none.
+    """
+    found = []
+    for group, end in zip(stages(layers), stage_ends(layers), strict=True):
+        before = [layer for layer in group if layer.before_relu]
+        # after it, a bottleneck of the next stage may go on at the same size
+        own = [layer for layer in before if layer.path == end.relu_of]
+        found += (own or before)[-1:]
+    return found
 
 
 def block_ends(layers: Layers, most: int = 20) -> list[Layer]:
