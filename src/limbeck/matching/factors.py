@@ -137,8 +137,9 @@ class FactorTransfer(Explorable):
         factor: FT's whole one, or RepDistiller's, collapsed over the channels.
         distance: of the factors.
         form: of l1 and l2, the authors' mean over all elements, or one that no size changes.
-        coder_epochs: how long the coder learns to rebuild the teacher's features, before the student is trained.
-        coder_lr: its learning rate.
+        coder_epochs: how long the coder learns to rebuild the teacher's features, before the student is trained;
+            between peers it learns beside the students, as long and as fast as they do.
+        coder_lr: its learning rate, likewise.
         coder_error: mean absolute (1) or squared (2) error of the reconstruction.
     """
 
@@ -164,6 +165,12 @@ class FactorTransfer(Explorable):
         self._frozen: list[nn.Module] = []
         if self.between == "peers" and self.coder != "autoencoder":
             raise ValueError("between peers an auto-encoder learns beside the students: set coder to autoencoder")
+        if self.batch_norm and self.coder == "autoencoder":
+            raise ValueError("batch_norm is the paraphraser's choice, and the auto-encoder always has it: leave it out")
+        if self.factors is not None and self.rate != 0.5:
+            raise ValueError("factors and rate say the same: set one of them")
+        if self.form != "mean" and self.distance == "cosine":
+            raise ValueError("form is of l1 and l2, and the cosine has one form only: leave it out")
 
     def choose(self, student: Layers, teacher: Layers) -> list[Pair]:
         """Return the named layers, or the ends of the last stages."""

@@ -120,6 +120,10 @@ class InheritExplore(Matcher):
     inherit: WeightOverTime = 1.0
     explore: WeightOverTime = 1.0
 
+    def __post_init__(self) -> None:
+        if self.split == "natural" and self.split_seed:
+            raise ValueError("split_seed is of a random split: set split to random, or leave it out")
+
     @property
     def term(self) -> str:  # type: ignore[override]
         """The wrapped matcher's, with the part's name after it."""
