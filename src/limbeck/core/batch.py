@@ -91,5 +91,5 @@ class Clock(NamedTuple):
 
     @property
     def opens_epoch(self) -> bool:
-        """Whether the step is the first of an epoch."""
-        return self.step * self.epochs % self.steps == 0
+        """Whether the step is the first of an epoch; never where steps are not counted."""
+        return self.steps >= self.epochs and self.step * self.epochs % self.steps == 0
