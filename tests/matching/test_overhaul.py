@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from limbeck.core import Clock
+from limbeck.core.layers import probe
 from limbeck.errors import LimbeckError
-from limbeck.matching import Connector, margin, margin_relu, partial_l2
+from limbeck.matching import Connector, InheritExplore, Overhaul, margin, margin_relu, partial_l2
+from limbeck.models import ModelSpec, build_model
 
 
 def one(mean, std, dtype=torch.float64):
@@ -107,3 +110,16 @@ def test_the_connector_changes_channels_only(drawn):
     assert conv.bias is None
     assert float(conv.weight.detach().std()) == pytest.approx(math.sqrt(2 / 512), rel=0.03)
     assert norm.weight.unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize("wrap", [lambda matcher: matcher, InheritExplore])
+def test_margins_that_were_never_measured_are_missed(wrap):
+    net = build_model(ModelSpec("resnet8"), 10, 3)
+    layers = probe(net, (3, 8, 8))
+    matcher = wrap(Overhaul(margin="measured", layers=("layer3.0.add",)))
+    matcher.prepare(matcher.choose(layers, layers))
+    features = [torch.randn(4, 64, 2, 2)]
+    with pytest.raises(LimbeckError, match=r"no margins yet: .* settle\(\) them"):
+        matcher(features, features, Clock(0, 1))
+    matcher.settle(matcher.survey(features))
+    assert all(term.distance.isfinite() for term in matcher(features, features, Clock(0, 1)).values())

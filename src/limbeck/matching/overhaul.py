@@ -151,6 +151,7 @@ class Overhaul(Explorable):
 
     def prepare(self, pairs: Sequence[Pair]) -> None:
         """Make the connectors, and take the margins from the teacher's batch norms."""
+        self._known = self.margin == "batch_norm"
         self.connectors = nn.ModuleList(Connector(pair.student.shape[0], pair.teacher.shape[0]) for pair in pairs)
         for i, pair in enumerate(pairs):
             norm, found = pair.teacher.norm, torch.zeros(pair.teacher.shape[0])
@@ -179,8 +180,13 @@ class Overhaul(Explorable):
         widths = [len(self.get_buffer(f"margin_{i}")) for i in range(len(self.connectors))]
         for i, mean in enumerate(torch.split(total / count.clamp(min=1), widths)):
             self.get_buffer(f"margin_{i}").copy_(mean)
+        self._known = True
 
     def _brought_together(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        if not self._known:
+            raise LimbeckError(
+                "Overhaul has no margins yet: add up survey() of the teacher's features, and settle() them"
+            )
         return [
             same_size(connector(own), margin_relu(theirs, self.get_buffer(f"margin_{i}")))
             for i, (connector, own, theirs) in enumerate(zip(self.connectors, student, teacher, strict=True))
