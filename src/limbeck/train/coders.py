@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -104,20 +105,21 @@ def _trained(coding: Coding, link: Link, job: Job, stages: Path, runtime: Runtim
 def _learn(job: Job, coding: Coding, link: Link, place: Path, runtime: Runtime, display: Display) -> None:
     assert job.teacher is not None
     objective = Rebuilding(job.cohort.alone(0), job.teacher, _taps(job.teacher, link, job.splits.train.shape), coding)
-    fit(
-        objective.to(runtime.device),
-        job.splits.train,
-        None,
-        optimisers=job.optimisers,
-        rate=job.rate,
-        training=job.training,
-        seed=job.seed,
-        runtime=runtime,
-        display=display,
-        folder=place,
-        name=job.name,
-    )
-    objective.taps.close()
+    # also where training stops with an error: the teacher may be a user's
+    with contextlib.closing(objective.taps):
+        fit(
+            objective.to(runtime.device),
+            job.splits.train,
+            None,
+            optimisers=job.optimisers,
+            rate=job.rate,
+            training=job.training,
+            seed=job.seed,
+            runtime=runtime,
+            display=display,
+            folder=place,
+            name=job.name,
+        )
     if runtime.first:
         weights = {
             name: weight.detach().cpu().contiguous() for name, weight in job.cohort.alone(0).state_dict().items()
