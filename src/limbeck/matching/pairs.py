@@ -19,7 +19,8 @@ def paired(
     """Return the layers to compare.
 
     Stages are compared in their order where both networks have as many, else those with maps of one size. Where only
-    the student's layers are named, they are the teacher's too, if it has all of them.
+    the student's layers are named, they are the teacher's too, if it has all of them. Of a network with one convolution
+    nothing is found: it is likely a transformer, whose only map is of patches of which nothing is known yet.
 
     Args:
         student: all layers.
@@ -31,13 +32,13 @@ def paired(
     Raises:
         LimbeckError: there is no such layer, or none that fits; says which.
     """
-    own = default(student) if named is None else [layer_at(student, path, "the student") for path in named]
+    own = _found(student, default) if named is None else [layer_at(student, path, "the student") for path in named]
     if teacher_named is not None:
         theirs: Sequence[Layer] = [layer_at(teacher, path, "the teacher") for path in teacher_named]
     elif named is not None and all(path in teacher for path in named):
         theirs = [layer_at(teacher, path, "the teacher") for path in named]
     else:
-        theirs = default(teacher)
+        theirs = _found(teacher, default)
     if len(own) == len(theirs) and own:
         return [Pair(*both) for both in zip(own, theirs, strict=True)]
     if named is None and teacher_named is None:
@@ -47,6 +48,10 @@ def paired(
     raise LimbeckError(
         f"{_listed('student', own)} and {_listed('teacher', theirs)} do not pair: name as many of both, in order"
     )
+
+
+def _found(layers: Layers, default: Callable[[Layers], Sequence[Layer]]) -> Sequence[Layer]:
+    return default(layers) if sum(layer.convolution for layer in layers.values()) > 1 else []
 
 
 def _listed(whose: str, layers: Sequence[Layer]) -> str:
