@@ -121,3 +121,11 @@ def test_an_outline_has_no_memory_and_loads_no_weights():
     net = outline(ModelSpec("torchvision:resnet18", {"pretrained": True}))
     assert all(tensor.device == torch.device("meta") for tensor in net.state_dict().values())
     assert [t.shape for t in outline(SMALL).parameters()] == [t.shape for t in build_model(SMALL, 10, 3).parameters()]
+
+
+def test_a_network_that_computes_its_widths_by_tensors_has_an_outline():
+    before = torch.get_rng_state()
+    found = outline(ModelSpec("torchvision:regnet_y_400mf"), 7, 1)
+    assert {weight.device.type for weight in found.parameters()} == {"meta"}
+    assert found(torch.zeros(1, 1, 64, 64, device="meta")).shape == (1, 7)
+    assert torch.equal(before, torch.get_rng_state())

@@ -6,15 +6,14 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from limbeck.core.layers import probe, stage_ends
 from limbeck.errors import LimbeckError
-from limbeck.models import ModelSpec, build_model
+from limbeck.models import ModelSpec
 from limbeck.recipes.parse import parse
 from limbeck.recipes.rerun import test_examples
 from limbeck.report.networks import chosen
 from limbeck.report.students import path_of
+from limbeck.teachers.relation import outline
 from limbeck.teachers.teacher import read_model
 from limbeck.train.weights import read_weights
 
@@ -60,11 +59,7 @@ def layer_rows(name: str, size: int | None, channels: int | None, classes: int |
         if not isinstance(model, ModelSpec) or not isinstance(model.name, str):
             raise LimbeckError(f"{name} names no model: write its name, or {{name: cnn, width: 4}}")
         built = Built(model, classes or CLASSES, (channels or CHANNELS, side, side))
-    # as it would be built, without memory or weights
-    options = {key: value for key, value in built.model.options.items() if key != "pretrained"}
-    with torch.device("meta"):
-        network = build_model(ModelSpec(built.model.name, options), built.classes, built.shape[0])
-    layers = probe(network, built.shape)
+    layers = probe(outline(built.model, built.classes, built.shape[0]), built.shape)
     ends = {layer.path for layer in stage_ends(layers)}
     return [
         {

@@ -41,9 +41,15 @@ def check_relation(relation: Relation, teacher: nn.Module, student: nn.Module, w
 
 def outline(model: ModelSpec, classes: int = 10, channels: int = 3) -> nn.Module:
     """Build a network without memory or weights, to count and compare it."""
-    with torch.device("meta"):
-        options = {name: option for name, option in model.options.items() if name != "pretrained"}
-        return build_model(dataclasses.replace(model, options=options), classes, channels)
+    options = {name: option for name, option in model.options.items() if name != "pretrained"}
+    plain = dataclasses.replace(model, options=options)
+    try:
+        with torch.device("meta"):
+            return build_model(plain, classes, channels)
+    except NotImplementedError:
+        # some, such as torchvision's RegNets, compute their widths by tensors
+        with torch.random.fork_rng(devices=[]):
+            return build_model(plain, classes, channels).to("meta")
 
 
 def _refusal(relation: Relation, where: str, found: str) -> LimbeckError:
