@@ -10,6 +10,9 @@ import yaml
 
 from limbeck.errors import LimbeckError
 
+# of a stage in which a coder of features learns, and no network
+CODER_FILE = "coder.safetensors"
+
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested mapping's leaves by dotted path."""

@@ -46,6 +46,18 @@ def test_a_folder_of_runs_stands_for_its_finished_runs(finished, tmp_path):
     assert unfinished([tmp_path / "all", tmp_path / "all/seed-0"]) == [tmp_path / "all/half"]
 
 
+def test_a_coder_beside_teachers_is_passed_over(finished, tmp_path):
+    finished("stages/teacher-1")
+    coder = tmp_path / "stages/paraphraser-2"
+    coder.mkdir()
+    (coder / "recipe.yaml").write_text("coder: {name: paraphraser}")
+    (coder / "results.json").write_text('{"epochs": 6, "rebuilding": 0.1}')
+    (coder / "coder.safetensors").write_bytes(b"")
+    assert [run.folder.name for run in read_runs([tmp_path / "stages"])] == ["teacher-1"]
+    with pytest.raises(LimbeckError, match="paraphraser-2 is of a coder, which classifies nothing"):
+        read_runs([coder])
+
+
 def test_methods_are_told_apart_by_name_alone(finished):
     folders = [finished("a"), finished("b", recipe=KD, teacher="resnet20 by cross_entropy, last")]
     assert labels(*folders, finished("c", recipe=PSKD)) == ["cross_entropy", "kd", "pskd"]

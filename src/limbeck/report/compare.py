@@ -13,7 +13,7 @@ import numpy as np
 from limbeck import files
 from limbeck.errors import LimbeckError
 from limbeck.metrics.figures import FIGURES, Figure
-from limbeck.plain import flat, recipe_of
+from limbeck.plain import CODER_FILE, flat, recipe_of
 
 Which = Literal["last", "best"]
 
@@ -86,17 +86,23 @@ class Paired:
 def read_runs(folders: Iterable[Path]) -> list[FinishedRun]:
     """Return the finished runs in these folders: each a run's own folder, or one that holds run folders.
 
+    Coders, which are stages as well, are passed over.
+
     Raises:
-        LimbeckError: a folder is missing, or holds no finished run.
+        LimbeckError: a folder is missing, or holds no finished run, or is of a coder.
     """
     runs: list[FinishedRun] = []
     for folder in folders:
         if not folder.is_dir():
             raise LimbeckError(f"there is no run folder {folder}")
+        if (folder / CODER_FILE).exists():
+            raise LimbeckError(f"{folder} is of a coder, which classifies nothing: name runs of students or teachers")
         places = (
             [folder] if (folder / "recipe.yaml").exists() else sorted(p.parent for p in folder.glob("*/results.json"))
         )
-        finished = [place for place in places if (place / "results.json").exists()]
+        finished = [
+            place for place in places if (place / "results.json").exists() and not (place / CODER_FILE).exists()
+        ]
         if not finished:
             raise LimbeckError(f"{folder} holds no finished run; finish it with the command that started it")
         for place in finished:

@@ -25,6 +25,7 @@ from limbeck.core.taps import Tap, Taps
 from limbeck.core.writer import Step
 from limbeck.data.examples import Examples
 from limbeck.matching.coders import reconstruction_loss
+from limbeck.plain import CODER_FILE
 from limbeck.targets.labels import CrossEntropy
 from limbeck.tasks.classification import Classification
 from limbeck.train.folder import claim, held
@@ -39,7 +40,6 @@ from limbeck.train.weights import load_weights, read_weights
 
 # sets a coder's first weights apart from those of students and matchers of the same seed
 _CODERS = 2
-WEIGHTS = "coder.safetensors"
 
 
 def learn_teacher(comparison: Comparison, job: Job, folder: Path, runtime: Runtime, display: Display) -> None:
@@ -97,7 +97,7 @@ def _trained(coding: Coding, link: Link, job: Job, stages: Path, runtime: Runtim
         if not (place / "results.json").exists():
             _learn(own, coding, link, place, runtime, display)
         runtime.barrier()
-        load_weights(coder, read_weights(place / WEIGHTS)[0], str(place / WEIGHTS))
+        load_weights(coder, read_weights(place / CODER_FILE)[0], str(place / CODER_FILE))
     encoder = coder.get_submodule("encoder")
     return encoder.to(runtime.device)
 
@@ -124,7 +124,7 @@ def _learn(job: Job, coding: Coding, link: Link, place: Path, runtime: Runtime, 
         weights = {
             name: weight.detach().cpu().contiguous() for name, weight in job.cohort.alone(0).state_dict().items()
         }
-        files.write(place / WEIGHTS, safetensors.save(weights))
+        files.write(place / CODER_FILE, safetensors.save(weights))
         error = read(place / "metrics.jsonl")[-1]["rebuilding"]
         found = {"epochs": job.training.epochs, "rebuilding": error}
         files.write(place / "results.json", json.dumps(found, indent=2) + "\n")
