@@ -34,7 +34,7 @@ class _Method:
 class _Matched:
     """Matchers as a recipe writes them."""
 
-    matchers: tuple[Annotated[Matcher, Named(MATCHERS)], ...]
+    matchers: tuple[Annotated[Matcher, Named(MATCHERS, own=Matcher)], ...]
 
 
 @configurable
@@ -83,7 +83,7 @@ def read_matchers(matchers: Sequence[str | Mapping[str, Any] | Matcher]) -> list
     """
     if isinstance(matchers, str) or not isinstance(matchers, Sequence):
         raise LimbeckError('matchers is a list, such as ["at"]')
-    return [one if isinstance(one, Matcher) else checked(_Matched, {"matchers": [one]}).matchers[0] for one in matchers]
+    return list(checked(_Matched, {"matchers": tuple(matchers)}).matchers)
 
 
 def checked(kind: type[_T], given: Mapping[str, Any]) -> _T:
