@@ -11,7 +11,6 @@ from limbeck.recipes.pieces import read_matchers
     [
         ({"name": "ft", "coder": "autoencoder", "batch_norm": True}, "the auto-encoder always has it: leave it out"),
         ({"name": "ft", "factors": 8, "rate": 0.25}, "factors and rate say the same: set one of them"),
-        ({"name": "ft", "distance": "cosine", "form": "size_free"}, "the cosine has one form only: leave it out"),
         ({"name": "ie", "matcher": "at", "split_seed": 1}, "split_seed is of a random split: set split to random"),
     ],
 )

@@ -136,7 +136,7 @@ class FactorTransfer(Explorable):
         batch_norm: in the translator; the auto-encoder's always have it.
         factor: FT's whole one, or RepDistiller's, collapsed over the channels.
         distance: of the factors.
-        form: of l1 and l2, the authors' mean over all elements, or one that no size changes.
+        form: of l1 and l2, the authors' mean over all elements, or one that no size changes; the cosine has one only.
         coder_epochs: how long the coder learns to rebuild the teacher's features, before the student is trained;
             between peers it learns beside the students, as long and as fast as they do.
         coder_lr: its learning rate, likewise.
@@ -169,8 +169,6 @@ class FactorTransfer(Explorable):
             raise ValueError("batch_norm is the paraphraser's choice, and the auto-encoder always has it: leave it out")
         if self.factors is not None and self.rate != 0.5:
             raise ValueError("factors and rate say the same: set one of them")
-        if self.form != "mean" and self.distance == "cosine":
-            raise ValueError("form is of l1 and l2, and the cosine has one form only: leave it out")
 
     def choose(self, student: Layers, teacher: Layers) -> list[Pair]:
         """Return the named layers, or the ends of the last stages."""
