@@ -11,7 +11,8 @@ from limbeck.core import Batch, Clock, LimbeckError, Objective, Peers, RampUp, U
 from limbeck.core.config import Named, configurable, fields_of
 from limbeck.core.schedules import Constant, Linear, at
 from limbeck.core.writer import TargetWriter
-from limbeck.targets import METHODS, PSKD, CrossEntropy, Hinton, LabelSmoothing
+from limbeck.matching import AttentionTransfer
+from limbeck.targets import KDCL, METHODS, PSKD, CrossEntropy, Hinton, LabelSmoothing
 from limbeck.tasks import Classification
 
 
@@ -92,3 +93,12 @@ def test_a_named_field_reads_names_mappings_and_objects_and_writes_mappings():
     for wrong in ("pskdd", {"alpha": 1}, {"name": "kd", "alpa": 1}, 3):
         with pytest.raises(ValidationError):
             read({"method": wrong})
+
+
+def test_peers_that_see_different_views_are_not_compared_place_by_place():
+    nets = [nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.LazyLinear(3)) for _ in range(2)]
+    for net in nets:
+        net(torch.zeros(1, 1, 8, 8))
+    matcher = AttentionTransfer(layers=("0",), between="peers")
+    with pytest.raises(LimbeckError, match="KDCL gives each student a view of its own, and matchers between peers"):
+        Objective(Peers(nets), KDCL(), Classification(), matchers=[matcher], shape=(1, 8, 8))

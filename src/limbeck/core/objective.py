@@ -69,6 +69,11 @@ class Objective(nn.Module):
             writer.prepare(room._replace(students=len(cohort.names)), cohort)
         self.cohort, self.writer, self.task, self.teacher = cohort, writer, task, teacher
         self._recorded = teacher if isinstance(teacher, RecordedTeacher) else None
+        if writer.needs.own_views and any(matcher.between == "peers" for matcher in matchers):
+            raise LimbeckError(
+                f"{method} gives each student a view of its own, and matchers between peers compare place by place: "
+                "set its views to shared, or leave those matchers out"
+            )
         self.comparison = _comparison(matchers, cohort, teacher, shape, seed) if matchers else None
 
     @property

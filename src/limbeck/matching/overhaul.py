@@ -21,8 +21,8 @@ Fidelity
     maps of two sizes are averaged down to the smaller. Without a batch norm before the layer, `margin: measured` takes
     the mean of the teacher's negative responses over the training images (the author's advice). In the authors'
     training the teacher's batch norms are in training mode on purpose, which moves the teacher's statistics; with
-    `batch_statistics` they normalise by the batch and nothing of the teacher moves. The default is a teacher in eval
-    mode, as everywhere here.
+    `batch_statistics` they normalise by the batch and nothing of the teacher moves; its one forward pass serves KD too,
+    whose targets are then of the batch's statistics as well. The default is a teacher in eval mode, as everywhere here.
 
 Limits
     α = 0 is the method without it. D is 0 where the teacher is silent and the student is at or below its margin, and

@@ -51,11 +51,13 @@ def learn_teacher(comparison: Comparison, job: Job, folder: Path, runtime: Runti
     Raises:
         LimbeckError: a coder's folder is damaged, or held by another process.
     """
+    # a stage that is none of the last ones lies there itself
+    stages = folder.parent if folder.parent.name == "stages" else folder.parent / "stages"
     for link in comparison.links:
         if link.source is not None or job.teacher is None:
             continue
         if (coding := _seeded(link, job.seed)) is not None:
-            link.matcher.take(_trained(coding, link, job, folder.parent / "stages", runtime, display))
+            link.matcher.take(_trained(coding, link, job, stages, runtime, display))
         if link.matcher.surveys:
             link.matcher.settle(_surveyed(link, job.teacher, job.splits.train, runtime))
 
@@ -71,13 +73,15 @@ def _surveyed(link: Link, teacher: Teacher, train: Examples, runtime: Runtime) -
     """Return a matcher's sums over all training images, without random views."""
     taps = _taps(teacher, link, train.shape)
     total: torch.Tensor | None = None
-    for batch in train.in_order(500, runtime.rank, runtime.world):
-        with taps.listening():
-            teacher(batch.views[0])
-        (heard,) = taps.take()
-        sums = link.matcher.survey([heard[Tap(pair.teacher.path)].kept for pair in link.pairs])
-        total = sums if total is None else total + sums
-    taps.close()
+    try:
+        for batch in train.in_order(500, runtime.rank, runtime.world):
+            with taps.listening():
+                teacher(batch.views[0])
+            (heard,) = taps.take()
+            sums = link.matcher.survey([heard[Tap(pair.teacher.path)].kept for pair in link.pairs])
+            total = sums if total is None else total + sums
+    finally:
+        taps.close()
     assert total is not None
     return runtime.sum(total)
 
