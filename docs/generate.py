@@ -43,6 +43,7 @@ from limbeck.models import ModelSpec, parameters
 from limbeck.models.table import MODELS
 from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.scale import SCALES, Scale
+from limbeck.recipes.sequence import unrolled
 from limbeck.recipes.shipped import recipe_tables, recipe_text, recipe_tree
 from limbeck.studies.study import Study
 from limbeck.targets import METHODS
@@ -180,7 +181,7 @@ def method_page(name: str) -> str:
 
 def method(recipe: str) -> str:
     """Return the name of the method that a shipped recipe's student has."""
-    tree = recipe_tree(recipe)
+    tree, _ = unrolled(recipe_tree(recipe), recipe)
     stages = list(tree.get("stages", {"student": {}}).values())
     chosen = merged(tree, stages[-1])["method"]
     return chosen if isinstance(chosen, str) else str(chosen["name"])
@@ -270,6 +271,10 @@ def models_table() -> str:
 def recipe_fields() -> str:
     """Return every field of a recipe but those of sources, views and methods, which have pages of their own."""
     notes = [["`stages`", "mapping of names to what each stage changes", "one stage", "trained in this order"]]
+    links = "networks that are trained in this order, each taught by the one before; see [teachers](teachers.md)"
+    notes += [["`chain`", "list of networks, as in `model`, two or more", "`null`", links]]
+    again = "so many trainings of one network, each taught by the one before; see [teachers](teachers.md)"
+    notes += [["`generations`", "whole number ≥ 2", "`null`", again]]
     notes += [["`scale`", either(f"`{name}`" for name in [*SCALES, "paper"]), "`paper`", "how small everything gets"]]
     ranked = "more networks that a `scale` ranks the recipe's own among"
     notes += [["`networks`", "list of networks, as in `model`", "`[]`", ranked]]

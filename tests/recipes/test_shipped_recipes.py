@@ -14,7 +14,9 @@ from limbeck.recipes.shipped import recipe_tables, recipe_text
 from limbeck.teachers.relation import outline
 
 ROWS = {
-    "cifar100": 15, "digits": 9, "fashion_mnist": 15, "iekd/cifar10": 62, "iekd/cifar100": 26, "iekd/imagenet": 5,
+    "cifar100": 15, "digits": 9, "fashion_mnist": 15, "eskd/cifar10_bars": 44, "eskd/cifar10_depth": 25,
+    "eskd/cifar10_sequences": 8, "eskd/cifar10_short": 40, "eskd/cifar10_width": 12, "eskd/cifar100": 11,
+    "eskd/fashion_mnist": 11, "eskd/imagenet": 10, "iekd/cifar10": 62, "iekd/cifar100": 26, "iekd/imagenet": 5,
     "iekd/overhaul": 9, "iekd/repdistiller": 38, "kd/cifar100": 3, "kdcl/cifar100": 24, "kdcl/fashion_mnist": 9,
     "kdcl/imagenet": 30, "pskd/cifar100": 31, "pskd/imagenet": 7,
     "tfkd/cifar10": 11, "tfkd/cifar100": 49, "tfkd/imagenet": 9, "tfkd/tiny_imagenet": 16,
@@ -52,9 +54,9 @@ def size(built):
     return lambda model: parameters(built(model))
 
 
-def test_there_are_368_recipes_in_18_tables(plans):
+def test_there_are_529_recipes_in_26_tables(plans):
     assert {table: len(rows) for table, rows in recipe_tables().items()} == ROWS
-    assert [len(by_name) for by_name in plans.values()] == [368, 368, 368]
+    assert [len(by_name) for by_name in plans.values()] == [529, 529, 529]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -96,7 +98,7 @@ def test_every_table_says_what_it_is():
 
 def test_references_are_numbers_with_a_source():
     with_reference = [name for name in recipe_names() if "reference" in recipe_tree(name)]
-    assert len(with_reference) == 3 + 24 + 30 + 25 + 5 + 47 + 42 + 38 + 9 + 5
+    assert len(with_reference) == 3 + 24 + 30 + 25 + 5 + 47 + 42 + 38 + 9 + 5 + 131
     for name in with_reference:
         reference = recipe_tree(name)["reference"]
         assert isinstance(reference["source"], str)
@@ -120,6 +122,11 @@ def test_references_are_numbers_with_a_source():
         ("tfkd/cifar100/resnet18_dekd_resnext29", 100 - 77.28),
         ("tfkd/cifar100/googlenet_tfkd_self", 100 - 80.17),
         ("tfkd/cifar100/resnet18_tfkd_reg", 100 - 77.36),
+        ("eskd/cifar10_depth/wrn_16_1_kd_wrn_100_1", 8.484),
+        ("eskd/cifar10_depth/dn_40_48_baseline", 4.667),
+        ("eskd/cifar10_short/wrn_28_1_kd_wrn_28_8_65", 6.78),
+        ("eskd/cifar10_bars/dn_40_12_kd_wrn_154_1_short", 7.17),
+        ("eskd/imagenet/resnet18_eskd_resnet50", 29.35),
         ("tfkd/cifar100/shufflenet_v2_label_smoothing", 100 - 70.83),
     ],
 )
@@ -242,3 +249,15 @@ def test_our_comparison_is_the_same_in_both_tables_and_small_unless_told():
     assert recipe_tables()["fashion_mnist"] == recipe_tables()["cifar100"]
     for table in ("fashion_mnist", "cifar100"):
         assert read_recipe(f"{table}/pskd") == read_recipe(f"{table}/pskd", ["scale=small"])
+
+
+def test_teachers_of_eskd_have_short_schedules_of_their_own(plans):
+    """A short schedule is complete, at every scale: its drops are at the same shares of it."""
+    paper, small = (plans[scale]["eskd/cifar10_short/wrn_16_1_kd_wrn_16_8_50"].stages for scale in ("paper", "small"))
+    assert (paper["teacher"].training.epochs, paper["student"].training.epochs) == (50, 200)
+    assert paper["teacher"].schedule.milestones == (15, 30, 40)
+    assert (small["teacher"].training.epochs, small["student"].training.epochs) == (15, 60)
+    assert small["teacher"].schedule.milestones == pytest.approx((0.3, 0.6, 0.8))
+    assert plans["small"]["eskd/cifar100/kd_checkpoint"].student.teacher.which == "epoch-15"
+    assert plans["small"]["eskd/cifar100/eskd"].student.method.stop.epoch == 18
+    assert plans["small"]["eskd/imagenet/resnet18_eskd_resnet34"].student.method.stop.epoch == 18

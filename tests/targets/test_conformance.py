@@ -2,6 +2,7 @@
 
 import pytest
 
+from limbeck.core.stopping import AtEpoch, Patience
 from limbeck.errors import LimbeckError
 from limbeck.targets import CSKD, DML, KDCL, METHODS, ONE, PSKD, CrossEntropy, Hinton, LabelSmoothing, TfKDReg, TfKDSelf
 from limbeck.testing import TargetWriterSuite
@@ -20,6 +21,16 @@ class TestLabelSmoothing(TargetWriterSuite):
 class TestHinton(TargetWriterSuite):
     def make(self):
         return Hinton(0.7, 3.0)
+
+
+class TestHintonStoppedAfterAnEpoch(TargetWriterSuite):
+    def make(self):
+        return Hinton(0.7, 3.0, stop=AtEpoch(1))
+
+
+class TestHintonStoppedByPatience(TargetWriterSuite):
+    def make(self):
+        return Hinton(0.7, 3.0, stop=Patience(2), label_after="rest")
 
 
 class TestLabelSmoothingOverTheOthers(TargetWriterSuite):

@@ -8,7 +8,7 @@ from limbeck import files
 from limbeck.core import LimbeckError
 from limbeck.recipes import read_recipe
 from limbeck.targets import CrossEntropy
-from limbeck.train import loop
+from limbeck.train.kept import reached
 from limbeck.train.loop import Training
 from limbeck.train.progress import Display
 from limbeck.train.record import read
@@ -76,10 +76,10 @@ def test_an_accuracy_needs_a_validation_split(tmp_path):
 @pytest.mark.parametrize(("accuracy", "error"), [(0.1, 1 - 0.1), (0.2, 1 - 0.2), (0.08, 1 - 0.08), (1.0, 0.0)])
 def test_an_accuracy_that_is_met_exactly_is_reached(accuracy, error):
     """An error is 1 - accuracy in floating point, and 1 - error need not be the accuracy again."""
-    assert loop._reached({"validation/error": error}, accuracy)
-    assert not loop._reached({"validation/error": error + 1e-9}, accuracy)
-    assert not loop._reached({"validation/0/error": error, "validation/1/error": 1.0}, accuracy)
-    assert not loop._reached({"validation/error": error}, None)
+    assert reached({"validation/error": error}, accuracy)
+    assert not reached({"validation/error": error + 1e-9}, accuracy)
+    assert not reached({"validation/0/error": error, "validation/1/error": 1.0}, accuracy)
+    assert not reached({"validation/error": error}, None)
 
 
 def test_a_finished_run_says_how_many_epochs_it_had(tmp_path):

@@ -10,6 +10,7 @@ from limbeck.cli.analyze import analyze
 from limbeck.cli.compare import compare
 from limbeck.cli.copy import copy
 from limbeck.cli.demo import demo
+from limbeck.cli.ensemble import ensemble
 from limbeck.cli.evaluate import evaluate
 from limbeck.cli.list import list_names
 from limbeck.cli.plan_memory import plan_memory
@@ -31,6 +32,7 @@ app.command()(demo)
 app.command()(train)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(ensemble)
 app.command()(analyze)
 app.command()(study)
 app.command("list")(list_names)

@@ -8,7 +8,9 @@ import typer
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="a method, model, data source or recipe (see limbeck list)")],
+    name: Annotated[
+        str, typer.Argument(help="a method, model, data source or recipe (see limbeck list), or a YAML file")
+    ],
 ) -> None:
     """Show what a name stands for."""
     from limbeck.report.catalogue import describe

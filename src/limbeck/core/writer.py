@@ -64,6 +64,7 @@ class Needs(NamedTuple):
         own_views: a random view of each image for every student, in place of one that they share.
         held_out: examples beside the training set, which the students are asked about after every epoch.
         turns: that the students step one after the other, each after a new look at the others.
+        validation: the students' errors on a validation split, after every epoch.
     """
 
     teacher: bool = False
@@ -75,6 +76,7 @@ class Needs(NamedTuple):
     own_views: bool = False
     held_out: bool = False
     turns: bool = False
+    validation: bool = False
 
 
 class Room(NamedTuple):
@@ -125,6 +127,9 @@ class TargetWriter(ABC):
     def check(self, classes: int) -> None:
         """Refuse settings that mean nothing for so many classes, before anything is written."""
 
+    def check_epochs(self, epochs: int) -> None:
+        """Refuse settings that mean nothing for a training of so many epochs, before anything is written."""
+
     def prepare(self, room: Room, cohort: Cohort) -> None:
         """Learn of how many examples and of which students something is to be remembered, before the first step."""
 
@@ -140,6 +145,9 @@ class TargetWriter(ABC):
 
     def examine(self, answers: Sequence[Units]) -> None:
         """Learn what each student says of the held-out examples after an epoch, all of them on every process."""
+
+    def validated(self, errors: Sequence[float]) -> None:
+        """Learn each student's validation error after an epoch, where there is a split; called by every process."""
 
     def figures(self) -> Mapping[str, float]:
         """Return what an epoch's line of the log says of the writer itself, by name; after `after_epoch`."""

@@ -15,6 +15,7 @@ from limbeck.models.arguments import check_arguments
 from limbeck.models.bridges import timm_model, torchvision_model
 from limbeck.models.cnn import SmallCNN
 from limbeck.models.densenet import DenseNet121
+from limbeck.models.densenet_bc import DenseNetBC
 from limbeck.models.four_stage_resnet import FourStageResNet
 from limbeck.models.googlenet import googlenet
 from limbeck.models.mobilenet import MobileNetV2
@@ -75,6 +76,7 @@ MODELS: dict[str, Builder] = {
 
 _BRIDGES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
 _WIDE = re.compile(r"wrn_(\d{1,4})_(\d{1,4})", re.ASCII)
+_DENSE = re.compile(r"densenet_bc_(\d{1,4})_(\d{1,4})", re.ASCII)
 
 
 @final
@@ -83,7 +85,8 @@ class ModelSpec:
     """A network, by name.
 
     Attributes:
-        name: one of `MODELS`, `wrn_<depth>_<width>`, `torchvision:<name>` or `timm:<name>`.
+        name: one of `MODELS`, `wrn_<depth>_<width>`, `densenet_bc_<depth>_<growth>`, `torchvision:<name>` or
+            `timm:<name>`.
         options: the builder's own, by name: `{"shortcut": "conv"}`.
     """
 
@@ -92,7 +95,7 @@ class ModelSpec:
 
 
 def list_models() -> list[str]:
-    """Return the names of this table, sorted; wide networks of other sizes and the bridges are not listed."""
+    """Return the names of this table, sorted; networks by their numbers and the bridges are not listed."""
     return sorted(MODELS)
 
 
@@ -107,6 +110,9 @@ def find_builder(name: str) -> Builder:
     if wide := _WIDE.fullmatch(name):
         depth, widen = map(int, wide.groups())
         return Builder(WideResNet, {"depth": depth, "widen": widen})
+    if dense := _DENSE.fullmatch(name):
+        depth, growth = map(int, dense.groups())
+        return Builder(DenseNetBC, {"depth": depth, "growth": growth})
     library, colon, theirs = name.partition(":")
     if colon and library in _BRIDGES:
         return Builder(_BRIDGES[library], {"name": theirs})

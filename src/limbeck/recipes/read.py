@@ -9,9 +9,10 @@ A recipe has the fields of a `Stage`. With `stages:`, each stage starts from the
       teacher: {model: resnet20, method: cross_entropy}
       student: {teacher: {stage: teacher}}
 
-`scale` shrinks it (see `limbeck.recipes.scale`), and `networks` are more networks that a scale ranks the recipe's own
-among. `description` says what the recipe is, `reference` the numbers that it should reach, with their source. Many
-recipes in one file: see `limbeck.recipes.shipped`.
+`chain` and `generations` write such stages in a line (see `limbeck.recipes.sequence`). `scale` shrinks a recipe (see
+`limbeck.recipes.scale`), and `networks` are more networks that a scale ranks the recipe's own among. `description` says
+what the recipe is, `reference` the numbers that it should reach, with their source. Many recipes in one file: see
+`limbeck.recipes.shipped`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from limbeck.plain import flat
 from limbeck.recipes.explain import explain
 from limbeck.recipes.parse import merged, opened, parse, renamed
 from limbeck.recipes.scale import SCALES, shrunk
+from limbeck.recipes.sequence import FIELDS as SEQUENCES
+from limbeck.recipes.sequence import unrolled
 from limbeck.recipes.shipped import recipe_tree
 from limbeck.teachers.plan import Plan, Stage
 from limbeck.teachers.teacher import Model
@@ -53,6 +56,7 @@ def plan(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> 
         LimbeckError: an unknown key or name (the nearest is suggested), a wrong value, a recipe that cannot be scaled,
             an override that every stage sets otherwise. Where an override was meant for one stage, it is said how.
     """
+    tree, overrides = unrolled(tree, where, overrides)
     try:
         return _planned(tree, where, overrides)
     except LimbeckError as error:
@@ -65,7 +69,7 @@ def _planned(tree: Mapping[str, Any], where: str, overrides: Sequence[str]) -> P
     changed = overridden(tree, overrides)
     for key in changed:
         if key not in TOP:
-            raise LimbeckError(f"{where}: unknown key {key!r}{nearest(key, TOP)}")
+            raise LimbeckError(f"{where}: unknown key {key!r}{nearest(key, [*TOP, *SEQUENCES])}")
     networks = _networks(changed, where)
     scale = changed.get("scale", "paper")
     stages = _expanded(changed, where)
@@ -173,7 +177,7 @@ def _reaches_stages(text: str) -> bool:
 
 def _of_epochs(text: str) -> bool:
     parts = text.partition("=")[0].split(".")
-    return parts[-1] in {"epochs", "stop_epoch", "training"} and "training" in parts
+    return parts[-1] in {"epochs", "keep_epochs", "stop_epoch", "training"} and "training" in parts
 
 
 def _given(fields: dict[str, Any], stage: str, given: Mapping[str, Any], tree: Mapping[str, Any]) -> Any:

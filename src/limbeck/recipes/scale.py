@@ -101,8 +101,8 @@ EXTENTS = {
 PLENTY = 10000  # more than any scale asks for
 # Fields of a matcher that mean nothing in other networks.
 _OF_LAYERS = ("layer", "layers", "teacher_layer", "teacher_layers", "stages")
-# The field of a schedule that counts epochs, by the schedule's name.
-TIMES = {"until": "epoch", "ramp_up": "epochs", "step": "every"}
+# The field of a schedule or a stop that counts epochs, by its name.
+TIMES = {"until": "epoch", "ramp_up": "epochs", "step": "every", "epoch": "epoch", "patience": "epochs"}
 
 
 def shrunk(
@@ -140,7 +140,15 @@ def shrunk(
             "use fewer networks, or leave the scale out"
         )
     rungs = dict(zip(sizes, scale.ladder, strict=False))
-    return {key: _fields(stage, scale, rungs) for key, stage in stages.items()}
+    longest = max(stage.training.epochs for stage in stages.values())
+    fields = {key: _fields(stage, scale, rungs, longest) for key, stage in stages.items()}
+    for key, stage in stages.items():
+        if stage.teacher is not None and stage.teacher.which.startswith("epoch-"):
+            teacher = str(stage.teacher.stage)
+            share = fields[teacher]["training"]["epochs"] / stages[teacher].training.epochs
+            epoch = int(stage.teacher.which.removeprefix("epoch-"))
+            fields[key]["teacher"]["which"] = f"epoch-{max(1, round(epoch * share))}"
+    return fields
 
 
 def _models(stage: Stage) -> list[ModelSpec]:
@@ -164,10 +172,11 @@ def _lowered(model: ModelSpec, rungs: Mapping[int, ModelSpec]) -> dict[str, Any]
     return {"name": smaller.name, **smaller.options}
 
 
-def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[str, Any]:
+def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec], longest: int) -> dict[str, Any]:
     tree = fields_of(stage)
     training = tree["training"]
-    epochs = min(training["epochs"], scale.epochs)
+    # a stage that is shorter than another one stays so
+    epochs = max(1, round(training["epochs"] * min(1.0, scale.epochs / longest)))
     share = epochs / training["epochs"]
     before, tree["model"] = tree["model"], _lowered(stage.model, rungs)
     tree["matchers"] = [_matched(matcher, share) for matcher in tree["matchers"]]
@@ -175,7 +184,7 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[
         tree["method"]["split"] = scale.split
     for peer, plain in zip(stage.peers, tree["peers"], strict=True):
         plain["model"] = _lowered(peer.model, rungs)
-    tree["data"] |= _data(stage.data, scale, held=training.get("stop_accuracy") is not None)
+    tree["data"] |= _data(stage.data, scale, held=_reads_accuracy(stage))
     if _averages_over_classes(tree["method"]) and (whole := _classes(stage.data)):
         tree["method"]["multiplier"] *= (tree["data"]["classes"] or whole) / whole
     if share < 1:
@@ -185,9 +194,17 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec]) -> dict[
             tree["data"]["cycle"] = max(1, round(tree["data"]["cycle"] * share))
         if training.get("stop_epoch") is not None:
             training["stop_epoch"] = max(1, round(training["stop_epoch"] * share))
+        kept = [max(1, round(epoch * share)) for epoch in training["keep_epochs"]]
+        training["keep_epochs"] = list(dict.fromkeys(kept))
     training["epochs"] = epochs
     training["batch_size"] = min(training["batch_size"], scale.batch_size, tree["data"]["examples"])
     return tree
+
+
+def _reads_accuracy(stage: Stage) -> bool:
+    """Say whether a stage cannot do without a validation split."""
+    training = stage.training
+    return training.stop_accuracy is not None or bool(training.keep_accuracies) or stage.method.needs.validation
 
 
 def _matched(matcher: Mapping[str, Any], share: float) -> dict[str, Any]:

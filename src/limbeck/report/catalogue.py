@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
+from pathlib import Path
 from typing import Any
 
 from limbeck.errors import LimbeckError, nearest
-from limbeck.recipes.shipped import recipe_names, recipe_tables, recipe_text, recipe_tree
+from limbeck.recipes.parse import parse
+from limbeck.recipes.sequence import shown
+from limbeck.recipes.shipped import SUFFIXES, recipe_names, recipe_tables, recipe_text, recipe_tree
 
 KINDS = ("methods", "matchers", "models", "data", "recipes")
 
@@ -54,14 +57,15 @@ def describe(name: str) -> str:
     Raises:
         LimbeckError: nothing has that name.
     """
-    if name in recipe_names():
-        return recipe_text(name)
+    if name in recipe_names() or Path(name).suffix in SUFFIXES or Path(name).parent.suffix in SUFFIXES:
+        text = recipe_text(name)
+        return text if "rows" in (tree := parse(text, name)) else f"{text}{shown(tree, name)}"
     methods, data, models = _table("methods") | _table("matchers"), _table("data"), _entries("models")
     if name in methods:
         return f"{_card(methods[name])}\nFields\n{_fields(methods[name])}"
     if name in data:
         return f"{inspect.getdoc(data[name])}\n\nFields\n{_fields(data[name])}"
-    if name in models or ":" in name or name.startswith("wrn_"):
+    if name in models or ":" in name or name.startswith(("wrn_", "densenet_bc_")):
         return _model(name)
     if name in recipe_tables():
         return recipe_text(name)

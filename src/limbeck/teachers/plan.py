@@ -18,10 +18,11 @@ from limbeck.errors import LimbeckError
 from limbeck.matching import MATCHERS
 from limbeck.models import ModelSpec, check_model
 from limbeck.targets import METHODS, CrossEntropy
+from limbeck.teachers.kept import asked_marks, check_which
 from limbeck.teachers.matched import check_layers, check_matchers
 from limbeck.teachers.record import record
 from limbeck.teachers.relation import check_names, check_relation, outline
-from limbeck.teachers.replay import ReplayedTeacher, replayed
+from limbeck.teachers.replay import ReplayedTeacher, check_recurrence, replayed
 from limbeck.teachers.students import PeerChoice, build_students, specs
 from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
 from limbeck.train.job import Job
@@ -68,6 +69,12 @@ class Stage:
         check_kinds([self.optimiser, *(peer.optimiser or self.optimiser for peer in self.peers)])
         if self.method.needs.held_out and not self.data.held_out:
             raise ValueError("the method weighs its students by examples that none learns from: set data.held_out")
+        if self.method.needs.validation and not self.data.validation:
+            raise ValueError("the method stops by the validation error: set data.validation")
+        try:
+            self.method.check_epochs(self.training.last_epoch)
+        except LimbeckError as error:
+            raise ValueError(f"method.{error}") from error
         if self.training.trace and len(self.networks) > 1:
             raise ValueError("training.trace follows one student, and here are several: set it to false")
         if self.needs_teacher and self.teacher is None:
@@ -79,23 +86,16 @@ class Stage:
                 "that do"
             )
         check_matchers(self.matchers, self.networks, self.method, self.teacher)
-        cached = self.teacher is not None and self.teacher.cache is not None
-        if cached and (self.data.view_seed is None or self.data.cycle is None):
-            raise ValueError(
-                "teacher.cache replays answers to views that come again: set data.view_seed and data.cycle"
-            )
-        if cached and self.data.mix is not None and self.training.shuffle != "global":
-            raise ValueError(
-                f"training.shuffle {self.training.shuffle} mixes other pairs on another number of processes, and "
-                "teacher.cache replays answers to pairs: set training.shuffle to global, or data.mix to null"
-            )
+        if self.teacher is not None and self.teacher.cache is not None:
+            check_recurrence(self.data, self.training.shuffle)
         if self.training.trace and self.data.mix is not None:
             raise ValueError(
                 "training.trace sorts images by the probability of their class, and mixed ones have two: "
                 "set training.trace to false, or data.mix to null"
             )
-        if self.training.stop_accuracy is not None and not self.data.validation:
-            raise ValueError("training.stop_accuracy is read on the validation split: set data.validation")
+        for name in ("stop_accuracy", "keep_accuracies"):
+            if getattr(self.training, name) not in {None, ()} and not self.data.validation:
+                raise ValueError(f"training.{name} is read on the validation split: set data.validation")
 
     @property
     def needs_teacher(self) -> bool:
@@ -150,11 +150,8 @@ class Plan:
         for relation in stage.relations:
             for network in stage.networks:
                 check_names(relation, self._teaching(name), network, f"stage {name!r}")
-        if stage.teacher is not None and stage.teacher.which == "best" and not teacher.data.validation:
-            raise LimbeckError(
-                f"stage {name!r}: teacher.which is best, but stage {taught_by!r} has no validation split to choose it "
-                "on: set its data.validation, or take the last weights"
-            )
+        if stage.teacher is not None:
+            check_which(stage.teacher.which, taught_by, teacher.training, teacher.data.validation, f"stage {name!r}")
 
     def _teaching(self, name: str) -> ModelSpec:
         """Return the network that teaches a stage.
@@ -215,7 +212,8 @@ class Plan:
         *before, last = self.stages
         for stage_name in before:
             job = _job(stage_name, self.stages[stage_name], loaded[stage_name], folders, runtime)
-            job = replace(job, written=self.plain(stage_name))
+            keep = asked_marks([one.teacher for one in self.stages.values()], stage_name)
+            job = replace(job, written=self.plain(stage_name), keep=keep)
             place = folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
             run(job, place, runtime, display, shared=True)
             folders[stage_name] = place
@@ -296,4 +294,5 @@ def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runt
         content=content,
         models=[plain["model"]] * stage.method.needs.copies + [*(peer["model"] for peer in plain["peers"])],
         taught_by=None if choice is None or teacher is None else origin(choice, teacher),
+        teacher_run=None if choice is None or choice.run is None else Path(choice.run),
     )

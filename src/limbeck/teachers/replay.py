@@ -158,6 +158,21 @@ class ReplayedTeacher:
         return places + number * len(self._ids)
 
 
+def check_recurrence(data: Data, shuffle: str) -> None:
+    """Check that views come again, which a teacher's cache replays answers to.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if data.view_seed is None or data.cycle is None:
+        raise ValueError("teacher.cache replays answers to views that come again: set data.view_seed and data.cycle")
+    if data.mix is not None and shuffle != "global":
+        raise ValueError(
+            f"training.shuffle {shuffle} mixes other pairs on another number of processes, and teacher.cache replays "
+            "answers to pairs: set training.shuffle to global, or data.mix to null"
+        )
+
+
 def replayed(
     choice: TeacherChoice, teacher: Network, data: Data, train: Examples, precision: str, views: int
 ) -> ReplayedTeacher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BeforeValidator, PlainSerializer
@@ -20,6 +20,7 @@ from limbeck.memory.formats import Precision
 from limbeck.models import ModelSpec, build_model, check_model
 from limbeck.models.bridges import pretraining
 from limbeck.plain import recipe_of
+from limbeck.teachers.kept import Which, weights_file
 from limbeck.train.job import Origin
 from limbeck.train.weights import fingerprint, load_weights, read_weights
 
@@ -63,7 +64,10 @@ class TeacherChoice:
         run: the folder of an earlier run.
         weights: a safetensors file, or a torch file, which is read without executing anything in it.
         model: the architecture of `weights` (files of our own name it themselves), or a pretrained network.
-        which: of a stage or run, the "last" weights or the "best" on its validation split.
+        which: of a stage or run, the "last" weights, the "best" on its validation split, or ones from along its
+            training: "epoch-5" after five epochs, "accuracy-0.7" after the first epoch that reached it on the
+            validation split. A stage keeps what its students ask for; a run has what `training.keep_epochs` and
+            `training.keep_accuracies` asked for.
         student: of a stage or run of several students, which one teaches, counted from 0.
         relation: what the teacher must be beside the student, by number of parameters: "larger", "smaller" (the student
             teaches the teacher, Re-KD), the "same" network (its trained copy), or "any".
@@ -77,7 +81,7 @@ class TeacherChoice:
     run: str | None = None
     weights: str | None = None
     model: Model | None = None
-    which: Literal["last", "best"] = "last"
+    which: Which = "last"
     student: Index | None = None
     relation: Relation = "any"
     cache: str | None = None
@@ -93,8 +97,8 @@ class TeacherChoice:
                 raise ValueError(f"a teacher's {given[0]} knows its own model; leave 'model' out")
         elif self.student is not None:
             raise ValueError("only a teacher's stage or run has several students; leave 'student' out")
-        elif self.which == "best":
-            raise ValueError("only a teacher's stage or run has best weights; leave 'which' out")
+        elif self.which != "last":
+            raise ValueError(f"only a teacher's stage or run has {self.which} weights; leave 'which' out")
         if self.model is not None:
             check_model(self.model)
         if self.cache is None and (self.cache_dtype != "float32" or self.cache_top_k is not None):
@@ -226,10 +230,7 @@ def _weights_of(run: Path, choice: TeacherChoice) -> Path:
         raise LimbeckError(f"{run} has one student only: leave teacher.student out")
     if student not in names:
         raise LimbeckError(f"{run} has {len(names)} students: choose one by teacher.student, 0 to {len(names) - 1}")
-    path = run / (f"{student}.safetensors" if choice.which == "last" else f"{student}-best.safetensors")
-    if not path.exists():
-        raise LimbeckError(f"{run} has no {path.name}: it was trained without a validation split")
-    return path
+    return weights_file(run, student, choice.which)
 
 
 def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:

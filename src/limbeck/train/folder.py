@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def claim(job: Job, folder: Path, runtime: Runtime) -> None:
     elif runtime.first:
         files.remove_unfinished(folder)
         files.write(folder / "recipe.yaml", yaml.safe_dump(job.written, sort_keys=False, allow_unicode=True))
-        files.write(environment, json.dumps(_environment(job, runtime), indent=2) + "\n")
+        files.write(environment, json.dumps(_environment(job, folder, runtime), indent=2) + "\n")
     runtime.barrier()
 
 
@@ -55,12 +56,15 @@ def _difference(old: Mapping[str, Any], old_content: dict[str, str], job: Job) -
     return "made by another version"
 
 
-def _environment(job: Job, runtime: Runtime) -> dict[str, Any]:
+def _environment(job: Job, folder: Path, runtime: Runtime) -> dict[str, Any]:
     device = runtime.device
+    # relative, so that runs and their stages can be moved together
+    teacher = None if job.teacher_run is None else os.path.relpath(job.teacher_run, folder)
     return {
         "identity": job.identity,
         "group": job.group,
         "teacher": None if job.taught_by is None else job.taught_by.label,
+        "teacher_run": teacher,
         "content": job.content,
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from limbeck.core.cohort import Cohort
@@ -14,6 +15,7 @@ from limbeck.core.roles import Teacher
 from limbeck.core.writer import TargetWriter
 from limbeck.data.load import Splits
 from limbeck.plain import flat
+from limbeck.train.kept import Mark
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OptimiserChoice
 from limbeck.train.rates import Rate
@@ -28,8 +30,13 @@ EFFECTLESS = {
     "teacher.stage",
     "teacher.weights",
     "training.checkpoint_steps",
+    "training.keep_accuracies",
+    "training.keep_epochs",
     "training.trace",
 }
+
+# Fields that came later, at what they stood for before: runs keep the identity that they had.
+BEFORE = {"method.label_after": "whole", "method.stop": None}
 
 
 class Origin(NamedTuple):
@@ -65,6 +72,8 @@ class Job:
         models: how to build each network again, in the order of the cohort's names, written into its weights file; None
             for one of the user's own, and nothing for one that is no network by itself.
         taught_by: where the teacher comes from.
+        teacher_run: the folder of the run that taught, where it was one.
+        keep: marks at which weights are kept for others, beside those of `training`.
     """
 
     name: str
@@ -82,6 +91,24 @@ class Job:
     content: dict[str, str]
     models: Sequence[dict[str, Any] | None]
     taught_by: Origin | None = None
+    teacher_run: Path | None = None
+    keep: Sequence[Mark] = ()
+
+    @property
+    def marks(self) -> list[Mark]:
+        """Where weights are kept, each mark once."""
+        return list(dict.fromkeys([*self.training.marks, *self.keep]))
+
+    def about(self, index: int) -> dict[str, Any]:
+        """Return what the weights file of a student says of its network and of what it reads."""
+        train = self.splits.train
+        return {
+            "model": self.models[index] if index < len(self.models) else None,
+            "classes": list(train.classes),
+            "channels": train.shape[0],
+            "mean": list(train.mean),
+            "std": list(train.std),
+        }
 
     @property
     def identity(self) -> str:
@@ -100,7 +127,11 @@ class Job:
 
 def effective(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the leaves of a recipe that change a result: neither where data lie, nor how a teacher was found."""
-    return {key: value for key, value in flat(recipe).items() if key not in EFFECTLESS}
+    return {
+        key: value
+        for key, value in flat(recipe).items()
+        if key not in EFFECTLESS and not (key in BEFORE and value == BEFORE[key])
+    }
 
 
 def _digest(value: Any) -> str:

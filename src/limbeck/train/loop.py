@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from limbeck.data.order import shard_sizes
 from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.tasks.classification import Predictions, predict
 from limbeck.train.checkpoint import Checkpoints
+from limbeck.train.kept import Keep, Mark, errors_of, marks, never_reached, reached
 from limbeck.train.optimisers import OptimiserChoice, build
 from limbeck.train.progress import Display
 from limbeck.train.rates import Rate, rate_at
@@ -39,6 +40,10 @@ class Training:
         stop_epoch: end after so many epochs, in the middle of the schedules that `epochs` sets (a poor teacher).
         stop_accuracy: end at the first epoch whose accuracy on the validation split reaches this share, that of every
             student where there are several.
+        keep_epochs: also keep the weights after so many epochs, each in a file of its own, to teach (`teacher.which:
+            epoch-5`).
+        keep_accuracies: likewise after the first epoch whose accuracy on the validation split reaches this share, of
+            each student by itself (`teacher.which: accuracy-0.7`).
         batch_size: examples per optimiser step, over all processes; batches of an epoch differ by at most one example.
         shuffle: how far examples move between epochs: "global", over all processes; "node", over those of a machine;
             "process", not at all. Where they stay, so do past predictions, and nobody sends them to another. Each batch
@@ -57,6 +62,8 @@ class Training:
     epochs: Count = 30
     stop_epoch: Count | None = None
     stop_accuracy: Fraction | None = None
+    keep_epochs: tuple[Count, ...] = ()
+    keep_accuracies: tuple[Fraction, ...] = ()
     batch_size: Count = 128
     shuffle: Shuffle = "global"
     accumulate: Count = 1
@@ -71,11 +78,20 @@ class Training:
     def __post_init__(self) -> None:
         if self.stop_epoch is not None and self.stop_epoch > self.epochs:
             raise ValueError(f"stop_epoch is {self.stop_epoch}, after the last of {self.epochs} epochs: lower it")
+        if late := [epoch for epoch in self.keep_epochs if epoch > self.last_epoch]:
+            raise ValueError(f"keep_epochs has {late[0]}, after the last of {self.last_epoch} epochs: leave it out")
+        if len({str(mark) for mark in self.marks}) < len(self.marks):
+            raise ValueError("keep_epochs and keep_accuracies name each place once")
 
     @property
     def last_epoch(self) -> int:
         """The number of epochs that are trained at most."""
         return self.stop_epoch or self.epochs
+
+    @property
+    def marks(self) -> list[Mark]:
+        """Where weights are kept."""
+        return marks(self.keep_epochs, self.keep_accuracies)
 
 
 @dataclass(frozen=True)
@@ -121,6 +137,7 @@ def fit(
     display: Display,
     folder: Path,
     name: str = "student",
+    keep: Keep | None = None,
 ) -> State:
     """Train an objective to the end, from its newest checkpoint in `folder` if there is one.
 
@@ -163,17 +180,15 @@ def fit(
                 values |= state.trace.means(runtime)
             if validation is not None:
                 values |= state.keep_best(predictions(state.cohort, validation, runtime))
-                state.reached = _reached(values, training.stop_accuracy)
+                objective.writer.validated(errors_of(values, len(state.best)))
+                state.reached = reached(values, training.stop_accuracy)
+            if keep is not None:
+                keep.look(state.epoch, values, state.cohort)
             record.write(state.epoch, values)
             display.advance(state.epoch, values)
             save(session)
     if training.stop_accuracy is not None and not state.reached:
-        best = 1 - max(kept["error"] for kept in state.best)
-        whose = "its best was" if len(state.best) == 1 else "all students have to in one epoch, and one's best was"
-        raise LimbeckError(
-            f"{name} never reached training.stop_accuracy {training.stop_accuracy:g} on the validation split in "
-            f"{state.epoch} epochs; {whose} {best:.4g}: lower stop_accuracy or train longer, in a new folder"
-        )
+        raise never_reached(name, training.stop_accuracy, state.epoch, [kept["error"] for kept in state.best])
     return state
 
 
@@ -181,13 +196,6 @@ def _rates(stepper: Optimizer, students: int) -> dict[str, float]:
     """Return the learning rate, or that of each student where they differ."""
     rates = [group["lr"] for group in stepper.param_groups[:students]]
     return {"lr": rates[0]} if len(set(rates)) == 1 else {f"lr/{i}": rate for i, rate in enumerate(rates)}
-
-
-def _reached(values: Mapping[str, float], accuracy: float | None) -> bool:
-    """Say whether every student's accuracy on the validation split is what was asked for."""
-    errors = [value for name, value in values.items() if name.startswith("validation") and name.endswith("/error")]
-    # as the error was made from the accuracy: 1 - (1 - a) need not be a
-    return accuracy is not None and all(error <= 1 - accuracy for error in errors)
 
 
 def train_epoch(session: Session) -> None:

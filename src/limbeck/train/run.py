@@ -30,9 +30,11 @@ from limbeck.matching import InheritExplore
 from limbeck.metrics import TEMPERATURES, fit_temperature, summary
 from limbeck.plain import predictions_file, recipe_of
 from limbeck.tasks.classification import ENSEMBLE, Classification, Predictions, ensemble
+from limbeck.train.again import make_up, with_kept
 from limbeck.train.coders import learn_teacher
 from limbeck.train.folder import claim, held
 from limbeck.train.job import Job
+from limbeck.train.kept import Keep, write_weights
 from limbeck.train.loop import fit, predictions
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
@@ -52,53 +54,63 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display, shared: bool
     _check(job, runtime)
     with held(folder, runtime, display.say if shared else None):
         claim(job, folder, runtime)
+        make_up(job, folder, runtime, display, _train)
         results = folder / "results.json"
         if results.exists():
+            finished: dict[str, Any] = files.read_json(results)
+            finished = with_kept(job, folder, runtime, finished)
             for i, name in enumerate(job.cohort.names):
                 path = folder / f"{name}.safetensors"
                 load_weights(job.cohort.alone(i), read_weights(path)[0], str(path))
             if job.training.trace and not recipe_of(folder)["training"]["trace"]:
                 display.say(f"warning: {folder} is finished and has no trace; train it in another folder to get one")
-            finished: dict[str, Any] = files.read_json(results)
             return finished
         if job.writer.needs.siblings and (alone := lonely(job.splits.train.labels, job.splits.train.classes)):
             display.say(f"warning: one training example only, which is its own sibling, in class {', '.join(alone)}")
-        room = _room(job, folder, runtime)
-        objective = Objective(
-            job.cohort, job.writer, Classification(), job.teacher, room, job.matchers, job.splits.train.shape, job.seed
-        )
-        if takes := job.writer.describe():
-            display.say(takes)
         started = time.monotonic()
-        with contextlib.ExitStack() as stack:
-            if objective.comparison is not None:
-                # also where training stops with an error: the networks may be a user's
-                stack.callback(objective.comparison.close)
-                for line in objective.comparison.describe():
-                    display.say(line)
-                learn_teacher(objective.comparison, job, folder, runtime, display)
-                started = time.monotonic()
-            state = fit(
-                objective,
-                job.splits.train,
-                job.splits.validation,
-                job.splits.held_out,
-                optimisers=job.optimisers,
-                rate=job.rate,
-                training=job.training,
-                seed=job.seed,
-                runtime=runtime,
-                display=display,
-                folder=folder,
-                name=job.name,
-            )
+        keep = Keep(job.marks, folder if runtime.first else None, job.cohort.names, job.about)
+        state, objective = _train(job, folder, runtime, display, keep)
         if objective.comparison is not None and runtime.first:
             _write_matchers(folder / "matchers.safetensors", objective.comparison)
         found = _finish(job, state, folder, runtime, time.monotonic() - started)
+        found = with_kept(job, folder, runtime, found)
         if state.averaged is not None:
             job.cohort.load_state_dict(state.cohort.state_dict())
         runtime.barrier()
         return found
+
+
+def _train(job: Job, folder: Path, runtime: Runtime, display: Display, keep: Keep) -> tuple[State, Objective]:
+    """Train the job's networks to the end of its training, from where that stopped in the folder."""
+    room = _room(job, folder, runtime)
+    objective = Objective(
+        job.cohort, job.writer, Classification(), job.teacher, room, job.matchers, job.splits.train.shape, job.seed
+    )
+    if takes := job.writer.describe():
+        display.say(takes)
+    with contextlib.ExitStack() as stack:
+        if objective.comparison is not None:
+            # also where training stops with an error: the networks may be a user's
+            stack.callback(objective.comparison.close)
+            for line in objective.comparison.describe():
+                display.say(line)
+            learn_teacher(objective.comparison, job, folder, runtime, display)
+        state = fit(
+            objective,
+            job.splits.train,
+            job.splits.validation,
+            job.splits.held_out,
+            optimisers=job.optimisers,
+            rate=job.rate,
+            training=job.training,
+            seed=job.seed,
+            runtime=runtime,
+            display=display,
+            folder=folder,
+            name=job.name,
+            keep=keep,
+        )
+    return state, objective
 
 
 def _room(job: Job, folder: Path, runtime: Runtime) -> Room:
@@ -142,6 +154,11 @@ def _check(job: Job, runtime: Runtime) -> None:
     )
     classes = len(train.classes)
     job.writer.check(classes)
+    job.writer.check_epochs(training.last_epoch)
+    if job.writer.needs.validation and job.splits.validation is None:
+        raise LimbeckError("the method stops by the validation error, and there is no validation split: hold one out")
+    if training.keep_accuracies and job.splits.validation is None:
+        raise LimbeckError("training.keep_accuracies are read on the validation split, and there is none: hold one out")
     if training.stop_accuracy is not None and job.splits.validation is None:
         raise LimbeckError("training.stop_accuracy is read on the validation split, and there is none: hold one out")
     known = [fingerprint(network) for network in job.cohort.parts]
@@ -185,9 +202,9 @@ def _finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: flo
             arrays |= {"best_logits": best[i].logits}
             arrays |= {f"validation_{key}": value for key, value in held_out[i]._asdict().items()}
         if runtime.first:
-            _write_weights(folder / f"{name}.safetensors", cohort.alone(i).state_dict(), job, i)
+            write_weights(folder / f"{name}.safetensors", cohort.alone(i).state_dict(), job.about(i))
             if best:
-                _write_weights(folder / f"{name}-best.safetensors", state.best[i]["weights"], job, i)
+                write_weights(folder / f"{name}-best.safetensors", state.best[i]["weights"], job.about(i))
             _write_predictions(folder, name, arrays)
     parameters = {name: _size(cohort.alone(i)) for i, name in enumerate(cohort.names)}
     if len(last) > 1 and ENSEMBLE not in found:
@@ -252,15 +269,3 @@ def _with(student: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     twin = copy.deepcopy(student)
     twin.load_state_dict(dict(weights))
     return twin
-
-
-def _write_weights(path: Path, weights: Mapping[str, Tensor], job: Job, index: int) -> None:
-    about = {
-        "model": job.models[index] if index < len(job.models) else None,
-        "classes": list(job.splits.train.classes),
-        "channels": job.splits.train.shape[0],
-        "mean": list(job.splits.train.mean),
-        "std": list(job.splits.train.std),
-    }
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}
-    files.write(path, safetensors.save(tensors, {"limbeck": json.dumps(about)}))
