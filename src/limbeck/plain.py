@@ -43,6 +43,15 @@ def recipe_of(run: Path) -> dict[str, Any]:
     Raises:
         LimbeckError: the folder is no run's, or its recipe.yaml is damaged.
     """
+    return dict(last_stage(whole_recipe_of(run)))
+
+
+def whole_recipe_of(run: Path) -> dict[str, Any]:
+    """Return the recipe of a run with the stages before its student's, and with its reference, as its file has them.
+
+    Raises:
+        LimbeckError: as `recipe_of`.
+    """
     path = run / "recipe.yaml"
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -53,4 +62,4 @@ def recipe_of(run: Path) -> dict[str, Any]:
     found = last_stage(recipe) if isinstance(recipe, Mapping) else {}
     if not all(isinstance(found.get(key), Mapping) for key in ("data", "model", "method", "training")):
         raise LimbeckError(f"{path} is damaged; remove its folder and train again")
-    return dict(found)
+    return dict(recipe)

@@ -191,5 +191,8 @@ def test_compare_groups_tells_apart_and_writes_its_tables(tiny, done, refused, t
     assert lines[0].startswith("group,seed,folder,")
     assert len(lines) == 5
     assert "| pskd, alpha=0.9 | 2 |" in (tmp_path / "tables/comparison.md").read_text()
+    done("compare", "runs/0.1", "runs/0.9", "--out", "out", "--tables", "tables/paper")
+    assert r"pskd, alpha=0.9 & 2 &" in (tmp_path / "tables/paper/results.tex").read_text()
+    assert (tmp_path / "tables/paper/paired.csv").exists()
     said = refused("compare", "runs/0.1", "runs/0.1/seed-0")
     assert said == "pskd has seed 0 twice, once in runs/0.1/seed-0: name each run once"

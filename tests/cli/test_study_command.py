@@ -1,6 +1,7 @@
 """`limbeck study`: what it shows, and what it refuses."""
 
 import re
+import sys
 
 import pytest
 
@@ -27,12 +28,20 @@ def study(tmp_path):
 def test_a_study_says_what_it_found_and_where_it_is(study, done, tmp_path):
     ran = done("study", study(), *CHANGES)
     assert "error(smooth) < error(baseline)" in ran.out
-    assert ran.out.splitlines()[-1] == "written: studies/s/report.md, study.json, results.csv, verdicts.csv"
+    assert (
+        ran.out.splitlines()[-1] == "written: studies/s/report.html, report.md, study.json, results.csv, verdicts.csv"
+    )
+    page = (tmp_path / "studies/s/report.html").read_text()
+    assert "error(smooth) &lt; error(baseline)" in page
     assert re.search(r"s: 4 of 4 runs to make\n.*s: epoch 8/8", ran.err, re.DOTALL)
     report = (tmp_path / "studies/s/report.md").read_text()
     assert f"`limbeck study s.yaml {' '.join(CHANGES)}`" in report
-    again = done("study", "s.yaml", *CHANGES)
+    again = done("study", "s.yaml", *CHANGES, "--tables", "tables")
     assert "to make" not in again.err
+    assert again.out.splitlines()[-1].startswith(
+        "written into tables: results.csv, results.tex, claims.csv, claims.tex"
+    )
+    assert (tmp_path / "tables/claims.tex").exists()
     assert done("study", "s.yaml", *CHANGES, "--dry").out.splitlines()[-1].startswith("4 runs of 2 cells, 4 finished")
 
 
@@ -51,6 +60,13 @@ def test_failed_runs_end_with_1_and_the_rest_is_there(study, limbeck, tmp_path):
     assert ran.err.splitlines()[-1] == "limbeck: 2 run(s) failed; the same command tries them again"
     assert "Traceback" not in ran.err
     assert len(list((tmp_path / "studies/s/runs").glob("*/results.json"))) == 2
+
+
+def test_what_figures_need_is_asked_before_anything_runs(study, refused, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    said = refused("study", study(), *CHANGES, "--figures", "figures")
+    assert said == "figures as files need Kaleido: pip install 'limbeck[figures]'"
+    assert not (tmp_path / "studies").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 import yaml
+from pages import EVIL
 
+from limbeck.studies.make import judge_runs, prepare
+
+RECIPE = {
+    "reference": {"source": f"a paper {EVIL}", "error": 9.5},
+    "data": {"source": "digits", "validation": 100},
+    "model": {"name": "cnn", "width": 4},
+    "training": {"epochs": 2, "batch_size": 30},
+}
 FIGURES = {
     "error": 0.1, "top5_error": 0.0, "nll": 0.4, "brier": 0.2, "ece": 0.05, "aurc": 0.02, "eaurc": 0.01,
 }  # fmt: skip
@@ -71,3 +80,30 @@ def together(finished):
         return folder
 
     return write
+
+
+@pytest.fixture
+def outcome(finished, tmp_path):
+    """Return a function that judges a study whose runs have figures of one's own choice, written without training.
+
+    `figures(cell, seed)` returns those of a run, or None for a run that failed.
+    """
+
+    def judge(study, figures):
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump({"recipe": RECIPE, **study}))
+        prepared = prepare(str(tmp_path / "s.yaml"), tmp_path / "out", [], None, "cpu", "limbeck study s.yaml")
+        failures = {}
+        for cell in prepared.cells:
+            for seed, plan in cell.plans.items():
+                found = figures(cell, seed)
+                if found is None:
+                    failures[cell.run(seed)] = f"ran out of {EVIL}"
+                    continue
+                folder = finished(f"out/runs/{cell.run(seed)}", seed, found, recipe=plan.plain("student"))
+                path = folder / "results.json"
+                size = 100 * ord(cell.name[0])
+                cost = {"epochs": 2, "seconds_of_last_session": 1.5 + size / 1e3, "parameters": {"student": size}}
+                path.write_text(json.dumps(json.loads(path.read_text()) | cost))
+        return judge_runs(prepared, failures)
+
+    return judge

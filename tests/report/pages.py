@@ -2,6 +2,8 @@
 
 from html.parser import HTMLParser
 
+EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+
 
 class Tags(HTMLParser):
     """The tags of a page with their attributes, and its text."""

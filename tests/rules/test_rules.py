@@ -30,7 +30,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The package's own front door names what it re-exports; __main__ is the command line.
 FREE = {"__init__.py", "__main__.py"}
-OPTIONAL = {"ray", "timm", "zennit"}
+OPTIONAL = {"choreographer", "kaleido", "ray", "timm", "zennit"}
 
 
 def place(path):

@@ -22,12 +22,18 @@ def compare(
     which: Annotated[Which, typer.Option(help="the last weights, or the best on the validation split")] = Which.last,
     out: Annotated[Path, typer.Option(help="where comparison.csv and comparison.md go")] = Path(),
     page: Annotated[Path | None, typer.Option(help="also draw an HTML page")] = None,
+    tables: Annotated[Path | None, typer.Option(help="a folder for tables as .csv and .tex")] = None,
+    figures: Annotated[Path | None, typer.Option(help="a folder for figures as .svg and .png")] = None,
 ) -> None:
     """Group runs by recipe up to the seed; print mean ± standard deviation, paired against the first group."""
     from limbeck import files
     from limbeck.report.compare import csv, group, read_runs, require, unfinished
     from limbeck.report.text import comparison, print_comparison
 
+    if figures is not None:
+        from limbeck.report.export import check_figures
+
+        check_figures()
     groups = group(read_runs(runs))
     require(groups, which.value)
     for place in unfinished(runs):
@@ -41,3 +47,8 @@ def compare(
 
         write_page(groups, which.value, page, "Comparison")
         print(f"written: {page}")
+    if tables is not None or figures is not None:
+        from limbeck.report.export import comparison_tables, export
+        from limbeck.report.page import exhibits
+
+        export(comparison_tables(groups, which.value), exhibits(groups, which.value), tables, figures)

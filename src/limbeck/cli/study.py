@@ -28,11 +28,15 @@ def study(
     scale: Annotated[Scale | None, typer.Option(help="of every recipe")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     gpus_per_run: Annotated[float, typer.Option(help="on ray: the share of a GPU that a run takes", min=0)] = 0.0,
+    tables: Annotated[Path | None, typer.Option(help="a folder for tables as .csv and .tex")] = None,
+    figures: Annotated[Path | None, typer.Option(help="a folder for figures as .svg and .png")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="list the cells, and run nothing")] = False,
 ) -> None:
     """Run a study and judge its claims. The same command continues a stopped study, and tries failed runs again."""
     from limbeck import files
+    from limbeck.report.export import check_figures
     from limbeck.report.study import print_outcome, report
+    from limbeck.report.study_page import export_study, write_study_page
     from limbeck.report.text import print_rows
     from limbeck.studies.executors import check_place, executor
     from limbeck.studies.make import make, outline, prepare
@@ -46,11 +50,16 @@ def study(
         print_rows(rows, found.study.description or found.name)
         print(text)
         return
+    if figures is not None:
+        check_figures()
     with Display() as display:
         outcome = make(found, lambda: executor(on, jobs, gpus_per_run, found, display), display)
     files.write(found.folder / "report.md", report(outcome))
+    write_study_page(outcome, found.folder / "report.html")
     print_outcome(outcome)
-    print(f"written: {found.folder / 'report.md'}, study.json, results.csv, verdicts.csv")
+    print(f"written: {found.folder / 'report.html'}, report.md, study.json, results.csv, verdicts.csv")
+    if tables is not None or figures is not None:
+        export_study(outcome, tables, figures)
     if outcome.failures:
         print(f"limbeck: {len(outcome.failures)} run(s) failed; the same command tries them again", file=sys.stderr)
         raise typer.Exit(code=1)

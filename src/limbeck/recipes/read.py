@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,6 +29,7 @@ from limbeck.models import ModelSpec, check_model
 from limbeck.plain import flat
 from limbeck.recipes.explain import explain
 from limbeck.recipes.parse import merged, opened, parse, renamed
+from limbeck.recipes.reference import reference_of
 from limbeck.recipes.scale import SCALES, shrunk
 from limbeck.recipes.sequence import FIELDS as SEQUENCES
 from limbeck.recipes.sequence import unrolled
@@ -58,7 +59,7 @@ def plan(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> 
     """
     tree, overrides = unrolled(tree, where, overrides)
     try:
-        return _planned(tree, where, overrides)
+        return replace(_planned(tree, where, overrides), reference=reference_of(overridden(tree, overrides), overrides))
     except LimbeckError as error:
         if (meant := _meant(tree, where, overrides, str(error))) is None:
             raise

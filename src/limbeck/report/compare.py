@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from limbeck import files
 from limbeck.errors import LimbeckError
 from limbeck.metrics.figures import FIGURES, Figure
-from limbeck.plain import CODER_FILE, flat, recipe_of
+from limbeck.plain import CODER_FILE, flat, last_stage, whole_recipe_of
 
 Which = Literal["last", "best"]
 
@@ -34,6 +34,8 @@ class FinishedRun:
         recipe: the resolved recipe.
         environment: versions, device, identity and group.
         results: figures by "last" and "best", unscaled.
+        cost: "parameters" of the network, "epochs" trained, "seconds" of the last session; where they are known.
+        reference: of its recipe, as its recipe.yaml has it.
     """
 
     folder: Path
@@ -41,6 +43,8 @@ class FinishedRun:
     recipe: dict[str, Any]
     environment: dict[str, Any]
     results: dict[str, dict[str, float]]
+    cost: dict[str, float] = field(default_factory=dict)
+    reference: Any = None
 
     @property
     def seed(self) -> int:
@@ -117,15 +121,23 @@ def unfinished(folders: Iterable[Path]) -> list[Path]:
 
 
 def _read_run(folder: Path) -> list[FinishedRun]:
-    recipe = recipe_of(folder)
+    whole = whole_recipe_of(folder)
     environment = files.read_json(folder / "environment.json")
     results = files.read_json(folder / "results.json")
     for name, content, key in (("environment.json", environment, "group"), ("results.json", results, "students")):
         if not isinstance(content, dict) or key not in content:
             raise LimbeckError(f"{folder / name} is damaged; remove its folder and train again")
+    recipe = dict(last_stage(whole))
     return [
-        FinishedRun(folder, student, recipe, environment, figures) for student, figures in results["students"].items()
+        FinishedRun(folder, student, recipe, environment, figures, _cost(results, student), whole.get("reference"))
+        for student, figures in results["students"].items()
     ]
+
+
+def _cost(results: Mapping[str, Any], student: str) -> dict[str, float]:
+    known = {name: results.get(key) for name, key in (("epochs", "epochs"), ("seconds", "seconds_of_last_session"))}
+    known["parameters"] = results.get("parameters", {}).get(student)
+    return {name: float(value) for name, value in known.items() if value is not None}
 
 
 def group(runs: Sequence[FinishedRun]) -> list[Group]:
@@ -180,10 +192,10 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _described(run: FinishedRun) -> dict[str, Any]:
-    """Return the leaves of a recipe that may tell it from others: neither its teacher's place nor its seed."""
-    silent = {"seed", "data.workers", "training.checkpoint_steps", "training.trace"}
+    """Return the leaves of a recipe that may tell it from others: not its teacher's place, seed or reference."""
+    silent, apart = {"seed", "data.workers", "training.checkpoint_steps", "training.trace"}, {"teacher", "reference"}
     leaves = flat(run.recipe).items()
-    tree = {key: value for key, value in leaves if key not in silent and key.partition(".")[0] != "teacher"}
+    tree = {key: value for key, value in leaves if key not in silent and key.partition(".")[0] not in apart}
     if peers := run.recipe.get("peers"):
         models = [run.recipe["model"], *(peer["model"] for peer in peers)]
         number = run.student.removeprefix("student-")

@@ -115,7 +115,7 @@ def _drawings(found: Sequence[Measured]) -> list[go.Figure]:
     """Draw both errors and the spread, a group of bars for each network."""
     names = [plain(one.label) for one in found]
     errors = go.Figure(layout={"title": "Training error and test error", "barmode": "group"})
-    for key, name, colour in (("training_error", "training", COLOURS[5]), ("test_error", "test", COLOURS[0])):
+    for key, name, colour in (("training_error", "training", COLOURS[1]), ("test_error", "test", COLOURS[0])):
         shares = [one.values.get(key) for one in found]
         heights = [None if share is None else 100 * share for share in shares]
         errors.add_bar(x=names, y=heights, name=name, marker={"color": colour})

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-
-import numpy as np
-from scipy import stats
 
 from limbeck.metrics.figures import Figure
 from limbeck.report.compare import COLUMNS, markdown
+from limbeck.report.summary import printed
 from limbeck.report.text import print_rows
 from limbeck.studies.cells import Cell
 from limbeck.studies.claims import Figure as CellFigure
 from limbeck.studies.outcome import Judged, Outcome
 from limbeck.studies.writing import more_seeds, versions
 
+OVER_EXAMPLES = (
+    "The trained networks are held fixed, and the test examples are what is drawn: would another test set of this size "
+    "say the same of these networks? Bootstrap of 5,000 resamples of examples, averaged over the seeds; McNemar's "
+    "exact test seed by seed. Not corrected for their number."
+)
 BY_KEY = {column.key: column for column in COLUMNS}
 
 
 def print_outcome(outcome: Outcome) -> None:
     """Print figures, verdicts and failures."""
-    print_rows(cells_table(outcome, "last"), f"Test set, last weights: {_spread(outcome)}")
+    print_rows(cells_table(outcome, "last"), f"Test set, last weights: {spread_of(outcome)}")
     if outcome.judged:
-        print_rows(verdicts_table(outcome), f"Claims: {_tests(outcome)}")
+        print_rows(verdicts_table(outcome.judged), f"Claims: {tests_of(outcome)}")
     for one in outcome.judged:
         if one.verdict.why:
             print(f"{one.claim.text}: {one.verdict.why}")
@@ -41,7 +43,7 @@ def cells_table(outcome: Outcome, which: str) -> list[dict[str, str]]:
             for column in COLUMNS:
                 values = outcome.values(CellFigure(column.key, which, student, cell.name))  # type: ignore[arg-type]
                 if values:
-                    row[column.name] = _interval(list(values.values()), column)
+                    row[column.name] = printed(list(values.values()), column)
             rows.append(row)
     head = list(dict.fromkeys(name for row in rows for name in row))
     return [{name: row.get(name, "–") for name in head} for row in rows]
@@ -58,45 +60,37 @@ def _students(outcome: Outcome, cell: Cell, which: str) -> list[str]:
     )
 
 
-def _interval(values: Sequence[float], column: Figure) -> str:
-    """Print a mean ± half its 95 % interval (Student's t over the seeds); one value has none."""
-    mean = column.show(float(np.mean(values)))
-    if len(values) < 2:
-        return mean
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return f"{mean} ± {column.show(half)}"
-
-
-def verdicts_table(outcome: Outcome) -> list[dict[str, str]]:
+def verdicts_table(judged: Sequence[Judged]) -> list[dict[str, str]]:
     """Return a row per claim, as printed."""
     return [
         {
             "claim": one.claim.text,
             "verdict": one.verdict.decision,
-            "left − right": _shown(one, _difference(one)),
+            "left − right": _shown(one, difference_of(one)),
             "95 % interval": _range(one, one.verdict.measured),
             "effect d_z": "–" if one.verdict.measured is None else f"{one.verdict.measured.effect:+.2f}",
             "p": "–" if one.verdict.measured is None else _p(one.verdict.measured.p),
             "p, Holm": "–" if one.verdict.corrected is None else _p(one.verdict.corrected),
             "more seeds": str(more_seeds(one.verdict) or "–"),
         }
-        for one in outcome.judged
+        for one in judged
     ]
 
 
-def _difference(one: Judged) -> float | None:
+def difference_of(one: Judged) -> float | None:
+    """Return a claim's left side minus its right, unscaled; None where runs are missing."""
     measured = one.verdict.measured
     return measured.mean if measured is not None else next(iter(one.differences.values()), None)
 
 
-def _column(one: Judged) -> Figure:
+def column_of(one: Judged) -> Figure:
     """Return how numbers of a claim are printed: as its figure, where it has one only."""
     metrics = one.claim.metrics
     return BY_KEY[metrics[0]] if len(metrics) == 1 else Figure("", "", 1, lower_is_better=True, digits=4)
 
 
 def _shown(one: Judged, value: float | None) -> str:
-    column = _column(one)
+    column = column_of(one)
     if value is None:
         return "–"
     text = f"{value * column.scale:+.{column.digits}f}"
@@ -107,7 +101,7 @@ def _range(one: Judged, between: object) -> str:
     low, high = getattr(between, "low", None), getattr(between, "high", None)
     if low is None or high is None:
         return "–"
-    column = _column(one)
+    column = column_of(one)
     return f"{low * column.scale:+.{column.digits}f} … {high * column.scale:+.{column.digits}f}"
 
 
@@ -139,49 +133,55 @@ def report(outcome: Outcome) -> str:
     study = outcome.study
     parts = [f"# {outcome.name}", study.description, f"`{outcome.command}`"]
     if outcome.judged:
-        parts += ["## Claims", markdown(verdicts_table(outcome)).strip(), _explained(outcome)]
-        parts += _notes(outcome)
+        parts += ["## Claims", markdown(verdicts_table(outcome.judged)).strip(), explained(outcome)]
+        parts += ["\n".join(f"- `{claim}`: {note}." for claim, note in notes_of(outcome.judged)), *cautions(outcome)]
     for which in ("last", "best"):
         if rows := cells_table(outcome, which):
-            parts += [f"## Figures, {which} weights", f"{_spread(outcome)}.", markdown(rows).strip()]
+            parts += [f"## Figures, {which} weights", f"{spread_of(outcome)}.", markdown(rows).strip()]
     if rows := examples_table(outcome):
         parts += [
             "## Over the test examples",
-            "The trained networks are held fixed, and the test examples are what is drawn: would another test set of "
-            "this size say the same of these networks? Bootstrap of 5,000 resamples of examples, averaged over the "
-            "seeds; McNemar's exact test seed by seed. Not corrected for their number.",
+            OVER_EXAMPLES,
             markdown(rows).strip(),
         ]
     if outcome.failures:
         parts += ["## Failed runs", "\n".join(f"- `{run}`: {why}" for run, why in outcome.failures.items())]
-    parts += ["## How it was made", "\n".join(f"- {line}" for line in _made(outcome))]
+    parts += ["## How it was made", "\n".join(f"- {line}" for line in made_of(outcome))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _spread(outcome: Outcome) -> str:
+def spread_of(outcome: Outcome) -> str:
+    """Say what stands behind the ± of a study's figures."""
     return f"mean ± half the 95 % interval over n seeds ({', '.join(map(str, outcome.study.seeds))})"
 
 
-def _tests(outcome: Outcome) -> str:
+def tests_of(outcome: Outcome) -> str:
+    """Say how a study's claims are tested."""
     paired = "paired t-tests over seeds" if outcome.study.pairing == "seed" else "Welch's t-tests over seeds"
     return f"{paired}, two-sided, Holm's correction, decided at {outcome.study.significance:g}"
 
 
-def _explained(outcome: Outcome) -> str:
+def explained(outcome: Outcome) -> str:
+    """Say how the table of verdicts is to be read."""
     unpaired = " (not paired: in units of the pooled spread of its figures)" if outcome.study.pairing == "none" else ""
+    tests = tests_of(outcome)
     return (
-        f"{_tests(outcome)[0].upper()}{_tests(outcome)[1:]}. Left − right is the claim's left side minus its right; "
+        f"{tests[0].upper()}{tests[1:]}. Left − right is the claim's left side minus its right; "
         "the interval is of one claim alone, not corrected. d_z is the mean difference in units of its standard "
         f"deviation over seeds{unpaired}. More seeds: how many further ones would decide the claim with "
         f"{outcome.study.power:.0%} power, if the true effect were the observed one."
     )
 
 
-def _notes(outcome: Outcome) -> list[str]:
-    """Say what an undecided claim means, and what stands behind single claims."""
-    notes = [f"- `{one.claim.text}`: {one.verdict.why}." for one in outcome.judged if one.verdict.why]
-    notes += [f"- `{one.claim.text}`: claimed by {one.claim.source}." for one in outcome.judged if one.claim.source]
-    parts = ["\n".join(notes)]
+def notes_of(judged: Sequence[Judged]) -> list[tuple[str, str]]:
+    """Return what stands behind single claims: the claim, and what there is to say of it."""
+    notes = [(one.claim.text, one.verdict.why) for one in judged if one.verdict.why]
+    return notes + [(one.claim.text, f"claimed by {one.claim.source}") for one in judged if one.claim.source]
+
+
+def cautions(outcome: Outcome) -> list[str]:
+    """Say what an undecided claim means, and what one seed cannot tell."""
+    parts = []
     undecided = [one for one in outcome.judged if one.verdict.decision == "undecided" and one.verdict.measured]
     if undecided:
         parts.append(
@@ -196,7 +196,8 @@ def _notes(outcome: Outcome) -> list[str]:
     return parts
 
 
-def _made(outcome: Outcome) -> list[str]:
+def made_of(outcome: Outcome) -> list[str]:
+    """Return with what a study's runs were made, a line each."""
     made = [one for by_seed in outcome.runs.values() for one in by_seed.values()]
     lines = ["verdicts: " + ", ".join(f"{name} {version}" for name, version in versions().items())]
     lines.append(f"seeds: {', '.join(map(str, outcome.study.seeds))}; finished runs: {len(made)}")

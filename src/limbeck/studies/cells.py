@@ -13,6 +13,7 @@ from limbeck.errors import LimbeckError
 from limbeck.plain import flat
 from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.read import plan
+from limbeck.recipes.reference import changed_reference
 from limbeck.recipes.scale import SCALES
 from limbeck.studies.study import Changes, Study, base_tree
 from limbeck.teachers.plan import Plan
@@ -75,7 +76,8 @@ def expand(study: Study, where: str, overrides: Sequence[str] = (), scale: str |
             name = ",".join([*([kind] if kind else []), *(f"{axis}={value}" for axis, value in at.items())]) or ONLY
             tree = base_tree(recipe, Path(where).parent)
             for change in (own, *(change for _, change in chosen)):
-                tree = merged(tree, nested(change, f"{where}, cell {name!r}"))
+                opened = nested(change, f"{where}, cell {name!r}")
+                tree = changed_reference(merged(tree, opened), opened)
             trees[name] = tree | ({} if wished is None else {"scale": wished})
             found[name] = kind, at
     trees = _ranked(trees, where, overrides)
@@ -164,7 +166,8 @@ def _refuse_twins(cells: Sequence[Cell], where: str) -> None:
     known: dict[str, str] = {}
     for cell in cells:
         first = next(iter(cell.plans.values()))
-        content = json.dumps(first.plain(list(first.stages)[-1]), sort_keys=True)
+        plain = first.plain(list(first.stages)[-1])
+        content = json.dumps({key: value for key, value in plain.items() if key != "reference"}, sort_keys=True)
         if content in known:
             raise LimbeckError(f"{where}: the cells {known[content]!r} and {cell.name!r} are the same run: remove one")
         known[content] = cell.name

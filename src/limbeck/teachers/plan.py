@@ -127,6 +127,7 @@ class Plan:
     """
 
     stages: dict[str, Stage]
+    reference: dict[str, Any] | None = field(default=None, compare=False)  # numbers to reach; changes no result
 
     def __post_init__(self) -> None:
         seen: list[str] = []
@@ -177,15 +178,15 @@ class Plan:
     def plain(self, upto: str) -> dict[str, Any]:
         """Return the recipe of a stage and those before it, as plain values."""
         names = list(self.stages)[: list(self.stages).index(upto) + 1]
-        if len(names) == 1:
-            return fields_of(self.stages[upto])
-        return {"stages": {name: fields_of(self.stages[name]) for name in names}}
+        stages = {name: fields_of(self.stages[name]) for name in names}
+        notes = {"reference": self.reference} if self.reference and len(names) == len(self.stages) else {}
+        return notes | (stages[upto] if len(names) == 1 else {"stages": stages})
 
     def run(self, folder: Path, runtime: Runtime, display: Display, name: str | None = None) -> dict[str, Any]:
         """Run all stages and return the last one's results.
 
         The last stage's run is in `folder`. The others' are beside it, in `stages/`, under the hash of what they
-        depend on, so that every plan that has the same stage finds it there when it is done.
+        depend on: every plan that has the same stage finds it there when it is done.
         """
         return run(self._last_job(folder, runtime, display, name), folder, runtime, display)
 
@@ -217,8 +218,7 @@ class Plan:
             place = folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
             run(job, place, runtime, display, shared=True)
             folders[stage_name] = place
-        job = _job(name or last, self.stages[last], loaded[last], folders, runtime)
-        return replace(job, written=self.plain(last))
+        return replace(_job(name or last, self.stages[last], loaded[last], folders, runtime), written=self.plain(last))
 
     def _loaded(self, runtime: Runtime) -> dict[str, Splits]:
         """Return each stage's data, equal ones read once; refuse here what would only show after hours of training.

@@ -129,7 +129,7 @@ def effective(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the leaves of a recipe that change a result: neither where data lie, nor how a teacher was found."""
     return {
         key: value
-        for key, value in flat(recipe).items()
+        for key, value in flat({key: value for key, value in recipe.items() if key != "reference"}).items()
         if key not in EFFECTLESS and not (key in BEFORE and value == BEFORE[key])
     }
 
