@@ -101,12 +101,8 @@ def read_runs(folders: Iterable[Path]) -> list[FinishedRun]:
             raise LimbeckError(f"there is no run folder {folder}")
         if (folder / CODER_FILE).exists():
             raise LimbeckError(f"{folder} is of a coder, which classifies nothing: name runs of students or teachers")
-        places = (
-            [folder] if (folder / "recipe.yaml").exists() else sorted(p.parent for p in folder.glob("*/results.json"))
-        )
-        finished = [
-            place for place in places if (place / "results.json").exists() and not (place / CODER_FILE).exists()
-        ]
+        places = [folder] if (folder / "recipe.yaml").exists() else sorted(folder.glob("*/"))
+        finished = [at for at in places if (at / "results.json").exists() and not (at / CODER_FILE).exists()]
         if not finished:
             raise LimbeckError(f"{folder} holds no finished run; finish it with the command that started it")
         for place in finished:
