@@ -61,6 +61,8 @@ def train(tmp_path):
             torch.manual_seed(9)
             if (coding := link.matcher.coding()) is not None:
                 link.matcher.take(coding.coder.encoder)
+            if link.matcher.surveys:
+                link.matcher.settle(link.matcher.survey([torch.randn(4, *pair.teacher.shape) for pair in link.pairs]))
         settings = {"epochs": 3, "batch_size": 16} | training
         with Display(silent=True) as display:
             return fit(

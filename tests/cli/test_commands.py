@@ -57,7 +57,7 @@ def test_the_module_is_the_command_and_a_mistake_has_no_traceback(tmp_path):
         ("train x --devices 0", "Invalid value for '--devices'"),
         ("train x --devices two", "Invalid value for '--devices'"),
         ("demo --seeds 0", "Invalid value for '--seeds'"),
-        ("list model", "'model' is not one of 'methods', 'models', 'data', 'recipes'"),
+        ("list model", "'model' is not one of 'methods', 'matchers', 'models', 'data', 'recipes', 'layers'"),
         ("evaluate x --which worst", "'worst' is not one of 'last', 'best'"),
         ("evaluate nowhere", "nowhere is no run folder: cannot read its recipe.yaml (No such file or directory)"),
         ("compare nowhere", "there is no run folder nowhere"),

@@ -148,7 +148,7 @@ def outline(prepared: Prepared) -> tuple[list[dict[str, str]], str]:
     text += f" and {shared} earlier stage(s), each once" if shared else ""
     text += f", {course.epochs:,} epochs in all" if runs else ""
     if there and runs and (seconds := _seconds_an_epoch(prepared, there)) is not None:
-        text += f", about {math.ceil(seconds * course.epochs / 60)} min in one process"
+        text += f", about {max(1, math.ceil(seconds * course.epochs / 60))} min in one process"
     return rows, text
 
 
