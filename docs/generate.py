@@ -32,6 +32,7 @@ from matcher_pages import matcher_page, matchers_table
 from limbeck.core.config import fields_of
 from limbeck.core.schedules import SCHEDULES
 from limbeck.core.shard import Shuffle
+from limbeck.core.stopping import STOPS
 from limbeck.core.writer import TargetWriter
 from limbeck.data.load import MIXES, SOURCES, VIEWS, Data
 from limbeck.data.order import steps_of
@@ -87,6 +88,7 @@ def pages() -> dict[Path, str]:
         "views": lambda: classes_table({**VIEWS, **MIXES}),
         "figures": figures_table,
         "study": study_table,
+        "stops": lambda: classes_table(STOPS),
         "traffic": traffic_table,
     }
     written = {DOCS / "methods" / f"{name}.md": method_page(name) for name in METHODS}

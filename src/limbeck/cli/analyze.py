@@ -10,7 +10,7 @@ import typer
 
 from limbeck.errors import LimbeckError
 
-COUNT, DRAWS, MAPS, EPSILON = 12, 10, 6, 0.05
+COUNT, DRAWS, MAPS, EPSILON, TEMPERATURE = 12, 10, 6, 0.05, 4.0
 
 
 class What(StrEnum):
@@ -25,19 +25,22 @@ class What(StrEnum):
     active = "active"
     confusion = "confusion"
     relevance = "relevance"
+    mimicry = "mimicry"
+    capacity = "capacity"
 
 
 # which pictures take an option
 TAKEN = {
     "--count": (What.confidence, What.relevance),
-    "--out": (What.confidence, What.noise, What.spread, What.cka, What.active, What.confusion, What.relevance),
+    "--out": tuple(what for what in What if what not in {What.rescaling, What.softening}),
     "--draws": (What.noise,),
     "--seed": (What.noise,),
     "--layers": (What.cka, What.active),
     "--images": (What.cka, What.active),
     "--epsilon": (What.active,),
-    "--accelerator": (What.noise, What.cka, What.active, What.relevance),
-    "data.key=value": (What.confidence, What.noise, What.cka, What.active, What.relevance),
+    "--temperature": (What.mimicry,),
+    "--accelerator": (What.noise, What.cka, What.active, What.relevance, What.mimicry),
+    "data.key=value": (What.confidence, What.noise, What.cka, What.active, What.relevance, What.mimicry),
 }
 RUNS = {What.rescaling: (1, 1), What.confidence: (2, 2), What.softening: (1, 1), What.cka: (1, 2)}
 
@@ -72,8 +75,12 @@ def analyze(
     epsilon: Annotated[
         float | None, typer.Option(help=f"active: share of the energy that may be left out [default: {EPSILON}]")
     ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help=f"mimicry: at which student and teacher are compared [default: {TEMPERATURE:g}]"),
+    ] = None,
     accelerator: Annotated[
-        str | None, typer.Option(help="noise, cka, active, relevance: auto, cpu, cuda or mps [default: auto]")
+        str | None, typer.Option(help="noise, cka, active, relevance, mimicry: auto, cpu, cuda or mps [default: auto]")
     ] = None,
     out: Annotated[
         Path | None,
@@ -83,7 +90,7 @@ def analyze(
         ),
     ] = None,
 ) -> None:
-    """Draw how a method rescaled the gradient, where networks err and look, how they over-fit, and what layers see."""
+    """Draw what a method did to the gradient, where networks err, over-fit and look, and how they follow teachers."""
     # a folder may have = in its name
     overrides = [word for word in runs if "=" in word and not Path(word).is_dir()]
     folders = [Path(word) for word in runs if word not in overrides]
@@ -99,7 +106,7 @@ def analyze(
         "--seed": seed,
         "--accelerator": accelerator,
     }
-    given |= {"--layers": layers, "--images": images, "--epsilon": epsilon}
+    given |= {"--layers": layers, "--images": images, "--epsilon": epsilon, "--temperature": temperature}
     given |= {"data.key=value": overrides or None}
     for name, value in given.items():
         if value is not None and what not in TAKEN[name]:
@@ -107,7 +114,11 @@ def analyze(
             raise LimbeckError(f"{name} is for --what {only} alone; leave it out")
     own = folders[0] if len(folders) == 1 and folders[0].is_dir() else Path()
     page = own / f"{what.value}.html" if out is None else out
-    _draw(what, folders, overrides, page, layers, count, draws, seed, images, epsilon, accelerator or "auto")
+    if what in {What.mimicry, What.capacity}:
+        at = TEMPERATURE if temperature is None else temperature
+        _of_teachers(what, folders, overrides, page, at, accelerator or "auto")
+    else:
+        _draw(what, folders, overrides, page, layers, count, draws, seed, images, epsilon, accelerator or "auto")
     if own != Path() and out is None:
         from limbeck.report.page import renew_report
 
@@ -208,6 +219,25 @@ def _active(
             runs, overrides, paths[0], page, display, images=images, epsilon=epsilon, accelerator=accelerator
         )
     print_rows(rows, "Directions to which the loss responds, and channels that are ever active")
+    print(f"written: {page}, {page.with_suffix('.csv')}")
+
+
+def _of_teachers(
+    what: What, folders: list[Path], overrides: list[str], page: Path, temperature: float, accelerator: str
+) -> None:
+    """Draw a picture of students beside their teachers."""
+    from limbeck.report.text import print_rows
+
+    if what is What.capacity:
+        from limbeck.report.teacher_size import write_capacity
+
+        rows, title = write_capacity(folders, page), "Students by the size of their teacher: mean ± standard deviation"
+    else:
+        from limbeck.report.mimicry import write_mimicry
+
+        rows = write_mimicry(folders, overrides, page, temperature=temperature, accelerator=accelerator)
+        title = f"Students beside their teachers, KD loss at temperature {temperature:g}"
+    print_rows(rows, title)
     print(f"written: {page}, {page.with_suffix('.csv')}")
 
 

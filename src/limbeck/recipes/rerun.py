@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from limbeck.core.batch import Output
 from limbeck.core.cohort import Peers
 from limbeck.data.examples import Examples
+from limbeck.data.load import Splits
 from limbeck.errors import LimbeckError
 from limbeck.metrics import summary
 from limbeck.plain import recipe_of
@@ -86,15 +87,33 @@ def test_examples(run: Path, overrides: Sequence[str], device: torch.device | st
     Raises:
         LimbeckError: no run there, another override, data that are not there.
     """
-    stage_tree = recipe_of(run)
     # the test set is neither cut nor changed at random, and other data need not allow what the training data did
     whole: dict[str, Any] = {"validation": 0, "held_out": 0, "examples": None, "views": [], "mix": None}
-    tree = {"data": stage_tree["data"] | whole, "model": stage_tree["model"]}
+    return _loaded(run, whole, overrides, device).test
+
+
+def train_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:
+    """Return the training examples of a run's recipe as they are, without random views.
+
+    Args:
+        run: the run's folder.
+        overrides: `data.key=value`, for data that have moved.
+        device: where images are to be.
+
+    Raises:
+        LimbeckError: no run there, another override, data that are not there.
+    """
+    return _loaded(run, {"views": [], "mix": None}, overrides, device).train
+
+
+def _loaded(run: Path, changes: Mapping[str, Any], overrides: Sequence[str], device: torch.device | str) -> Splits:
+    stage_tree = recipe_of(run)
+    tree = {"data": stage_tree["data"] | dict(changes), "model": stage_tree["model"]}
     for text in overrides:
         if not text.startswith("data."):
             raise LimbeckError(f"override {text!r}: only data.… can be changed when evaluating")
         tree = overridden(tree, [text])
-    return plan(tree, str(run / "recipe.yaml")).student.data.load(device).test
+    return plan(tree, str(run / "recipe.yaml")).student.data.load(device)
 
 
 class _Answering(nn.Module):
