@@ -56,7 +56,7 @@ def test_six_images_by_default_and_no_more_than_there_are(tiny, done, images, re
     done("evaluate", "a")
     done("analyze", "a", "--what", "relevance")
     assert len(lines("a")) == 6
-    assert 'src="relevance.html"' in (tmp_path / "a/report.html").read_text()
+    assert (tmp_path / "a/report.html").read_text().count("&lt;img") == 2 * 6, "shown within"
     done("train", recipe(images("pets", "<b>cat", "dog")), "--folder", "b")
     done("analyze", "b", "--what", "relevance", "--count", "40")
     assert len(lines("b")) == 12
