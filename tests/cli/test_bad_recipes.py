@@ -91,7 +91,7 @@ MISTAKES = [
         "digits/kd 'stages.student.teacher={stage: null, weights: x, which: best}'",
         "only a teacher's stage or run has best weights",
     ),
-    ("digits/kd stages.student.teacher.which=worst", "teacher.which: must be 'last' or 'best'; it is 'worst'"),
+    ("digits/kd stages.student.teacher.which=worst", "teacher.which: must be last, best, epoch-N or accuracy-A"),
     ("digits/kd stages.student.teacher.stage=student", "'student' is taught by 'student', which does not come before"),
     ("digits/kd stages.student.teacher.stage=nobody", "'student' is taught by 'nobody', which does not come before"),
     ("digits/kd stages.teacher.training.precision=bf16-mixed", "all stages of a recipe train in one"),

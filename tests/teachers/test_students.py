@@ -200,6 +200,6 @@ def test_a_page_has_the_curves_of_every_student(run):
     write_page(groups, "last", run / "page.html", "three")
     text = (run / "page.html").read_text()
     for one in groups[:3]:
-        assert f'"{one.label}, validation\\u002ferror"' in text
-        assert f'"{one.label}, error"' in text
+        assert f'"{one.label}, validation"' in text
+        assert f'"{one.label}, training"' in text
     assert "student=ensemble, validation" not in text

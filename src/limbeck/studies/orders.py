@@ -102,7 +102,7 @@ def execute(order: Order, report: Report) -> None:
         found = plan(order.recipe, order.name)
         runtime = Runtime(order.accelerator, devices=1, nodes=1, precision=found.student.training.precision)
         with Relay(order.name, report) as display:
-            found.run(Path(order.folder), runtime, display, name=order.name)
+            found.run(Path(order.folder), runtime, display, name=order.name, shared=True)
     except FAILURES as error:
         trace = "" if isinstance(error, LimbeckError) else traceback.format_exc()
         report(Event(order.name, "failed", reason(error), trace=trace))

@@ -182,13 +182,15 @@ class Plan:
         notes = {"reference": self.reference} if self.reference and len(names) == len(self.stages) else {}
         return notes | (stages[upto] if len(names) == 1 else {"stages": stages})
 
-    def run(self, folder: Path, runtime: Runtime, display: Display, name: str | None = None) -> dict[str, Any]:
+    def run(
+        self, folder: Path, runtime: Runtime, display: Display, name: str | None = None, shared: bool = False
+    ) -> dict[str, Any]:
         """Run all stages and return the last one's results.
 
         The last stage's run is in `folder`. The others' are beside it, in `stages/`, under the hash of what they
         depend on: every plan that has the same stage finds it there when it is done.
         """
-        return run(self._last_job(folder, runtime, display, name), folder, runtime, display)
+        return run(self._last_job(folder, runtime, display, name), folder, runtime, display, shared)
 
     def record(self, folder: Path, runtime: Runtime, display: Display) -> ReplayedTeacher:
         """Fill the cache of the last stage's teacher, and return it; where it was stopped it goes on.
