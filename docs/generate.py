@@ -46,7 +46,7 @@ from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.scale import SCALES, Scale
 from limbeck.recipes.sequence import unrolled
 from limbeck.recipes.shipped import recipe_tables, recipe_text, recipe_tree
-from limbeck.studies.study import Study
+from limbeck.studies.study import Study, read_study
 from limbeck.targets import METHODS
 from limbeck.teachers import Stage, TeacherChoice
 from limbeck.teachers.relation import outline
@@ -88,6 +88,7 @@ def pages() -> dict[Path, str]:
         "views": lambda: classes_table({**VIEWS, **MIXES}),
         "figures": figures_table,
         "study": study_table,
+        "claims": claims_table,
         "stops": lambda: classes_table(STOPS),
         "traffic": traffic_table,
     }
@@ -226,6 +227,14 @@ def figures_table() -> str:
     """Return the figures as they are named in results and in print."""
     rows = [[f"`{f.key}`", f.name, f"{f.scale:g}", "lower" if f.lower_is_better else "higher"] for f in FIGURES]
     return table(["key in results.json (unscaled)", "printed as", "printed ×", "better"], rows)
+
+
+def claims_table() -> str:
+    """Return the papers' claims as the study `claims` has them, a row each."""
+    stated = read_study("claims").study.claims
+    return table(
+        ["claim", "as measured", "source"], [[one.says or "", f"`{one.claim}`", one.source or ""] for one in stated]
+    )
 
 
 def study_table() -> str:

@@ -144,7 +144,7 @@ def test_tables_go_into_csv_and_latex(outcome, tmp_path, capsys):
     rows = [row for row in claims.splitlines() if row.endswith(r"\\")]
     assert len({row.replace(r"\&", "").count("&") for row in rows}) == 1
     line = (tmp_path / "t/claims.csv").read_text().splitlines()[0]
-    assert line.startswith("claim,source,verdict,why,seeds,difference,low,high")
+    assert line.startswith("claim,source,says,verdict,why,seeds,difference,low,high")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from limbeck.core import LimbeckError
 from limbeck.studies.claims import Figure, read_claim
+from limbeck.studies.study import Stated
 
 GRID = """
 cells:
@@ -20,7 +21,7 @@ seeds: 1
 @pytest.fixture
 def claim(cells):
     grid = cells(GRID)
-    return lambda text: read_claim(text, None, grid, "s.yaml")
+    return lambda text: read_claim(Stated(text), grid, "s.yaml")
 
 
 def weights(read):
@@ -121,7 +122,7 @@ def test_what_is_no_claim_is_told_in_one_line(claim, text, reason):
 
 def test_best_weights_need_a_validation_split(cells):
     grid = cells("cells: {a: {data.validation: 0}, b: {method: pskd}}\nseeds: 1\n")
-    assert read_claim("error(a) < error(b)", None, grid, "s.yaml")
+    assert read_claim(Stated("error(a) < error(b)"), grid, "s.yaml")
     for text in ("best:error(a) < 1", "scaled_nll(a) < 1"):
         with pytest.raises(LimbeckError, match="the cell 'a' has no validation split"):
-            read_claim(text, None, grid, "s.yaml")
+            read_claim(Stated(text), grid, "s.yaml")

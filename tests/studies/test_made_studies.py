@@ -204,13 +204,14 @@ def test_damaged_results_are_named(made, tmp_path):
 def test_the_report_tells_all(made):
     outcome = made(
         "description: Does it help?\ncells: {a: {}, b: {method: pskd}}\nseeds: 2\n"
-        "claims: [{claim: error(b) < error(a), source: table 9}, nll(a) > 100]\n"
+        "claims: [{claim: error(b) < error(a), source: table 9, says: B errs less}, nll(a) > 100]\n"
     )
     text = report(outcome)
     for part in (
         "# s\n", "Does it help?", "`limbeck study s.yaml`", "| error(b) < error(a) | undecided |", "contradicted",
-        "paired t-tests over seeds, two-sided, Holm's correction", "claimed by table 9", "Undecided is no evidence",
-        "## Figures, last weights", "## Figures, best weights", "McNemar", "seeds: 0, 1", "threads a run: 1", "scipy",
+        "paired t-tests over seeds, two-sided, Holm's correction", "B errs less (claimed by table 9).",
+        "Undecided is no evidence", "## Figures, last weights", "## Figures, best weights", "McNemar", "seeds: 0, 1",
+        "threads a run: 1", "scipy",
     ):  # fmt: skip
         assert part.lower() in text.lower(), part
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| a | 2 |")]

@@ -9,6 +9,7 @@ from scipy import stats
 from limbeck.metrics import summary
 from limbeck.studies.claims import read_claim
 from limbeck.studies.examples import bootstrap, losses, mcnemar, over_examples
+from limbeck.studies.study import Stated
 from limbeck.tasks.classification import Predictions
 
 EXAMPLES, CLASSES = 200, 5
@@ -81,29 +82,29 @@ def test_the_bootstrap_is_that_of_scipy_and_the_same_every_time(monkeypatch):
 
 def test_a_claim_over_examples(cells, folders):
     grid, places = cells(GRID), folders()
-    found = over_examples(read_claim("error(a) < error(b)", None, grid, "s"), places, [0, 1])
+    found = over_examples(read_claim(Stated("error(a) < error(b)"), grid, "s"), places, [0, 1])
     assert 0 < found.low < found.high  # a is the worse
     for seed, test in found.mcnemar.items():
         wrong = [said(start + seed, skill) for start, skill in ((0, 1.0), (10, 2.5))]
         a, b = (one.logits.argmax(1) != one.labels for one in wrong)
         assert (test.first, test.second) == ((a & ~b).sum(), (b & ~a).sum())
         assert test.p == pytest.approx(stats.binomtest(test.first, test.first + test.second).pvalue)
-    turned = over_examples(read_claim("error(b) < error(a)", None, grid, "s"), places, [0, 1])
+    turned = over_examples(read_claim(Stated("error(b) < error(a)"), grid, "s"), places, [0, 1])
     assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=0.01)
     assert turned.mcnemar[0].first == found.mcnemar[0].second
 
 
 def test_constants_and_best_weights_count_and_other_figures_do_not(cells, folders):
     grid, places = cells(GRID), folders()
-    shifted = over_examples(read_claim("nll(a) - nll(b) < 10", None, grid, "s"), places, [0, 1])
-    plain = over_examples(read_claim("nll(a) < nll(b)", None, grid, "s"), places, [0, 1])
+    shifted = over_examples(read_claim(Stated("nll(a) - nll(b) < 10"), grid, "s"), places, [0, 1])
+    plain = over_examples(read_claim(Stated("nll(a) < nll(b)"), grid, "s"), places, [0, 1])
     assert (shifted.low, shifted.high) == pytest.approx((plain.low - 10, plain.high - 10))
     assert plain.mcnemar == {}
-    best = over_examples(read_claim("best:nll(a) < best:nll(b)", None, grid, "s"), places, [0, 1])
+    best = over_examples(read_claim(Stated("best:nll(a) < best:nll(b)"), grid, "s"), places, [0, 1])
     assert best.low == pytest.approx(plain.low, abs=1e-5)  # a constant changes no softmax
-    assert over_examples(read_claim("ece(a) < ece(b)", None, grid, "s"), places, [0, 1]) is None
+    assert over_examples(read_claim(Stated("ece(a) < ece(b)"), grid, "s"), places, [0, 1]) is None
 
 
 def test_other_test_sets_are_not_compared(cells, folders):
     grid, places = cells(GRID), folders(ids=np.arange(EXAMPLES) + 1)
-    assert over_examples(read_claim("error(a) < error(c)", None, grid, "s"), places, [0, 1]) is None
+    assert over_examples(read_claim(Stated("error(a) < error(c)"), grid, "s"), places, [0, 1]) is None

@@ -2,8 +2,9 @@
 
 import pytest
 
+from limbeck.recipes.shipped import recipe_tables
 from limbeck.studies.make import prepare
-from limbeck.studies.study import study_names
+from limbeck.studies.study import read_study, study_names
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -32,3 +33,19 @@ def test_the_studies_of_eskd_share_their_teachers(data, tmp_path):
     ]
     assert names == ["resnet14", "resnet20", "resnet32"]
     assert largest[0].student.model.name == "resnet8"
+
+
+def test_the_ledger_of_claims_is_whole():
+    """Each claim is a sentence with its source, of all five papers; every recipe of its table is used."""
+    study = read_study("claims").study
+    assert len(study.claims) >= 30
+    assert all(one.says and one.source for one in study.claims)
+    assert len({one.claim for one in study.claims}) == len({one.says for one in study.claims}) == len(study.claims)
+    assert {str(one.source).split(" (")[0] for one in study.claims} == {"PS-KD", "Tf-KD", "IE-KD", "KDCL", "ESKD"}
+    assert set(study.cells) == set(recipe_tables()["claims/cifar100"])
+    assert all(f"{cell})" in " ".join(one.claim for one in study.claims) for cell in study.cells)
+
+
+def test_the_ledger_of_claims_stands_at_the_smallest_scale(tmp_path):
+    found = prepare("claims", tmp_path, [], "tiny", "cpu", "")
+    assert len(found.cells) == len(found.study.cells)

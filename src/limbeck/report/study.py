@@ -9,6 +9,7 @@ from limbeck.report.compare import COLUMNS, markdown
 from limbeck.report.summary import printed
 from limbeck.report.text import print_rows
 from limbeck.studies.cells import Cell
+from limbeck.studies.claims import Claim
 from limbeck.studies.claims import Figure as CellFigure
 from limbeck.studies.outcome import Judged, Outcome
 from limbeck.studies.writing import more_seeds, versions
@@ -176,7 +177,13 @@ def explained(outcome: Outcome) -> str:
 def notes_of(judged: Sequence[Judged]) -> list[tuple[str, str]]:
     """Return what stands behind single claims: the claim, and what there is to say of it."""
     notes = [(one.claim.text, one.verdict.why) for one in judged if one.verdict.why]
-    return notes + [(one.claim.text, f"claimed by {one.claim.source}") for one in judged if one.claim.source]
+    return notes + [(one.claim.text, said) for one in judged if (said := _said(one.claim))]
+
+
+def _said(claim: Claim) -> str:
+    """Return what a claim says in words, and who claims it."""
+    source = f"claimed by {claim.source}" if claim.source else ""
+    return f"{claim.says} ({source})" if claim.says and source else claim.says or source
 
 
 def cautions(outcome: Outcome) -> list[str]:

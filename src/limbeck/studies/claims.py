@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 from limbeck.errors import LimbeckError, nearest
 from limbeck.metrics.figures import FIGURES
 from limbeck.studies.cells import Cell
+from limbeck.studies.study import Stated
 
 NAMES = (*(figure.key for figure in FIGURES), "scaled_nll", "scaled_ece")
 
@@ -56,6 +57,7 @@ class Claim(NamedTuple):
     Attributes:
         text: as it was written.
         source: who says so.
+        says: it in words.
         weights: of each figure, the left side minus the right.
         constant: the numbers of the left side minus those of the right.
         sign: -1 for "<", 1 for ">".
@@ -63,6 +65,7 @@ class Claim(NamedTuple):
 
     text: str
     source: str | None
+    says: str | None
     weights: dict[Figure, float]
     constant: float
     sign: Literal[-1, 1]
@@ -73,7 +76,7 @@ class Claim(NamedTuple):
         return list(dict.fromkeys(figure.metric for figure in self.weights))
 
 
-def read_claim(text: str, source: str | None, cells: Sequence[Cell], where: str) -> Claim:
+def read_claim(stated: Stated, cells: Sequence[Cell], where: str) -> Claim:
     """Return a claim over cells of a study.
 
     Raises:
@@ -81,13 +84,13 @@ def read_claim(text: str, source: str | None, cells: Sequence[Cell], where: str)
             cell has several students and none is named; both sides are the same.
     """
     try:
-        return _read(text, source, cells)
+        return _read(stated, cells)
     except LimbeckError as error:
-        raise LimbeckError(f"{where}: claim {text!r}: {error}") from error
+        raise LimbeckError(f"{where}: claim {stated.claim!r}: {error}") from error
 
 
-def _read(text: str, source: str | None, cells: Sequence[Cell]) -> Claim:
-    pieces = _pieces(text)
+def _read(stated: Stated, cells: Sequence[Cell]) -> Claim:
+    pieces = _pieces(stated.claim)
     compares = [i for i, (kind, _) in enumerate(pieces) if kind == "compare"]
     if len(compares) != 1 or pieces[compares[0]][1] not in {"<", ">"}:
         raise LimbeckError("write one comparison, < or >, such as error(a) < error(b)")
@@ -99,7 +102,8 @@ def _read(text: str, source: str | None, cells: Sequence[Cell]) -> Claim:
     weights = {figure: weight for figure, weight in weights.items() if abs(weight) > 1e-12}
     if not weights:
         raise LimbeckError("both sides are the same, or without any figure")
-    return Claim(text, source, weights, left[1] - right[1], -1 if pieces[at][1] == "<" else 1)
+    sign: Literal[-1, 1] = -1 if pieces[at][1] == "<" else 1
+    return Claim(stated.claim, stated.source, stated.says, weights, left[1] - right[1], sign)
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:

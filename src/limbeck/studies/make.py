@@ -84,7 +84,7 @@ def prepare(
     """
     name, study = read_study(file)
     cells = expand(study, file, overrides, scale)
-    claims = [read_claim(stated.claim, stated.source, cells, file) for stated in study.claims]
+    claims = [read_claim(stated, cells, file) for stated in study.claims]
     return Prepared(name, study, folder or Path("studies") / name, cells, claims, accelerator, command)
 
 

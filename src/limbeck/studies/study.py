@@ -45,10 +45,12 @@ class Stated:
     Attributes:
         claim: such as "error(pskd) < error(baseline)".
         source: who says so.
+        says: it in words.
     """
 
     claim: str
     source: str | None = None
+    says: str | None = None
 
 
 @configurable
@@ -124,7 +126,7 @@ class Study:
         threads: of every run. Sums are cut otherwise by another number, so it belongs to the result.
         significance: the chance, over all claims of the study, that one is decided although there is no difference.
         power: the chance to decide a claim for which "more seeds" is reckoned.
-        claims: each a text, or a mapping of `claim` and `source`.
+        claims: each a text, or a mapping of `claim`, `source` and `says`, what it says in words.
     """
 
     recipe: str | dict[str, Any]

@@ -75,6 +75,7 @@ def verdict_row(one: Judged) -> dict[str, Any]:
     row = {
         "claim": one.claim.text,
         "source": one.claim.source,
+        "says": one.claim.says,
         "verdict": verdict.decision,
         "why": verdict.why,
         "seeds": len(one.differences),
