@@ -4,6 +4,7 @@ import pytest
 
 from limbeck.recipes.shipped import recipe_tables
 from limbeck.studies.make import prepare
+from limbeck.studies.schedule import stage_keys
 from limbeck.studies.study import read_study, study_names
 
 
@@ -18,21 +19,17 @@ def test_a_shipped_study_is_ready_to_be_made(name, tmp_path):
 
 @pytest.mark.parametrize("data", ["fashion_mnist", "cifar100"])
 def test_the_studies_of_eskd_share_their_teachers(data, tmp_path):
-    """The largest teacher and the baseline are one training each in all studies, and sizes keep their order."""
-    kinds = ("capacity", "teachers", "distillation", "sequences")
-    plans = [prepare(f"eskd_{kind}_{data}", tmp_path, [], None, "cpu", "").plans for kind in kinds]
-    largest = [
-        plans[0]["kd,teacher=largest-seed0"],
-        plans[1]["full-seed0"],
-        plans[2]["kd-seed0"],
-        plans[3]["direct-seed0"],
-    ]
-    assert all(plan == largest[0] for plan in largest)
-    names = [
-        plans[0][f"kd,teacher={size}-seed0"].stages["teacher"].model.name for size in ("medium", "large", "largest")
-    ]
-    assert names == ["resnet14", "resnet20", "resnet32"]
-    assert largest[0].student.model.name == "resnet8"
+    """The largest teacher is one training for all cells that it teaches in, and sizes keep their order."""
+    plans = prepare(f"eskd_{data}", tmp_path, [], None, "cpu", "").plans
+    keys = {
+        stage_keys(plans[f"{cell}-seed0"])["teacher"]
+        for cell in ("kd,teacher=largest", "eskd", "eskd_rest", "eskd_patience", "chain")
+    }
+    assert len(keys) == 1
+    sizes = ("same", "medium", "large", "largest")
+    names = [plans[f"kd,teacher={size}-seed0"].stages["teacher"].model.name for size in sizes]
+    assert names == ["resnet8", "resnet14", "resnet20", "resnet32"]
+    assert {plan.student.model.name for plan in plans.values()} == {"resnet8"}
 
 
 def test_the_ledger_of_claims_is_whole():
