@@ -57,3 +57,8 @@ def test_nothing_to_compare_is_refused():
         mimicry(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), 1.0)
     with pytest.raises(LimbeckError, match="a temperature above 0"):
         mimicry(torch.zeros(1, 3), torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64), 0.0)
+
+
+def test_what_is_not_finite_is_not_taken_for_perfect():
+    logits = torch.tensor([[math.inf, 0.0]])
+    assert math.isnan(mimicry(logits, torch.zeros(1, 2), torch.tensor([0]), 1.0).kd_loss)

@@ -214,6 +214,31 @@ def test_the_norm_of_a_layer_is_the_last_one_before_it():
     assert layers["layer1.0.conv2"].norm is None
 
 
+def test_no_norm_is_known_behind_a_convolution_that_comes_after_it():
+    net = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.ReLU()
+    )
+    layers = probe(net, (1, 8, 8))
+    assert layers["1"].norm is net[1]
+    assert layers["4"].before_relu
+    assert layers["4"].norm is None
+
+
+def test_squeeze_and_excitation_leaves_the_norm_of_what_it_rescales():
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8)
+            self.weigh, self.add = nn.Conv2d(8, 8, 1), nn.Identity()
+
+        def forward(self, x):
+            x = self.bn(self.conv(x))
+            return self.add(x * self.weigh(x.mean((2, 3), keepdim=True)).sigmoid()).relu()
+
+    net = Squeezed()
+    assert probe(net, (1, 8, 8))["add"].norm is net.bn
+
+
 def test_the_norm_of_a_layer_inside_of_a_batch_norm_is_that_one():
     class WithActivation(nn.BatchNorm2d):
         """As timm's."""

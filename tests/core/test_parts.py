@@ -31,6 +31,7 @@ def test_schedules_at_first_and_last_epoch():
 def test_the_first_step_of_an_epoch_is_known_where_steps_are_counted():
     assert [Clock(step // 3, 2, step, 6).opens_epoch for step in range(6)] == [True, False, False] * 2
     assert Clock(0, 1, 0, 1).opens_epoch
+    assert not Clock(0, 1).opens_epoch
     # a loop of one's own need not count them, and every step would be the first
     assert not any(Clock(epoch, 5).opens_epoch for epoch in range(5))
 

@@ -54,7 +54,7 @@ def test_a_random_split_depends_on_its_seed_alone():
         (8, 1.5, r"is 1\.5 but must lie in \[0, 1\]"),
         (8, -0.1, "must lie in"),
         (8, 0.1, r"a ratio of 0\.1 leaves one part of 8 channels empty"),
-        (1, 0.5, "empty"),
+        (1, 0.5, "one channel cannot be split"),
     ],
 )
 def test_a_useless_ratio_is_refused(channels, ratio, reason):

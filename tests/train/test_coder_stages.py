@@ -152,3 +152,16 @@ def test_no_checkpoint_holds_a_matchers_weight_that_is_not_a_number(train, tiny,
     with pytest.raises(NonFiniteLossError, match=r"the weight matchers\.0\.scale is NaN or infinite after step 1"):
         train(CrossEntropy(), Teacher(network(4)), matchers=[Bad()], folder=tmp_path, checkpoint_steps=1)
     assert not list((tmp_path / "checkpoints").glob("*.pt"))
+
+
+def test_a_run_whose_beginning_is_made_up_finds_its_coder_and_leaves_nothing(run, begun, tmp_path):
+    run("run", FT, training={"epochs": 4, "batch_size": 20})
+    folder = run("run", FT, training={"epochs": 4, "batch_size": 20, "keep_epochs": [2]})
+    assert len(begun) == 1
+    assert (folder / "student-epoch-2.safetensors").exists()
+    assert not (folder / "stages").exists()
+
+
+def test_marks_beyond_a_coder_s_epochs_are_the_run_s_own(run):
+    folder = run("run", FT, training={"epochs": 5, "batch_size": 20, "keep_epochs": [5]})
+    assert (folder / "student-epoch-5.safetensors").exists()

@@ -61,7 +61,7 @@ def mimicry(
     said, taught = ours.argmax(1), theirs.argmax(1)
     wrong = taught != labels
     return Mimicry(
-        max(0.0, float(divergence)),
+        float(divergence.clamp(min=0)),
         float(surprise),
         float((said != labels).double().mean()),
         float(wrong.double().mean()),

@@ -81,15 +81,15 @@ class Clock(NamedTuple):
         epoch: epochs completed.
         epochs: epochs in all.
         step: optimiser steps completed.
-        steps: optimiser steps in all.
+        steps: optimiser steps in all; 0 where they are not counted.
     """
 
     epoch: int
     epochs: int
     step: int = 0
-    steps: int = 1
+    steps: int = 0
 
     @property
     def opens_epoch(self) -> bool:
         """Whether the step is the first of an epoch; never where steps are not counted."""
-        return self.steps >= self.epochs and self.step * self.epochs % self.steps == 0
+        return 0 < self.steps >= self.epochs and self.step * self.epochs % self.steps == 0

@@ -103,7 +103,7 @@ class Comparison(nn.Module):
         self.matchers = nn.ModuleList(link.matcher for link in self.links)
         weight = next(iter(students[0].parameters()), None)
         self.to(None if weight is None else weight.device)
-        self._students = [Taps(student, self._taps_of(i), layers[i], whole=True) for i, student in enumerate(students)]
+        self._students = [Taps(student, self._taps_of(i), layers[i]) for i, student in enumerate(students)]
         wanted = [tap for link in self.links if link.source is None for tap in link.source_taps]
         self._teacher = None if teacher is None or taught is None else Taps(teacher, wanted, taught)
         self._changed = self._use_batch_statistics(teacher) if teacher is not None else []
@@ -149,6 +149,8 @@ class Comparison(nn.Module):
         with ExitStack() as stack:
             if uncompiled:
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
+            for taps in self._students:
+                taps.whole = uncompiled
             for taps in [*self._students, *([self._teacher] if self._teacher else [])]:
                 stack.enter_context(taps.listening())
             yield

@@ -124,6 +124,9 @@ class _Look(TorchFunctionMode):
             return
         if isinstance(module, nn.BatchNorm2d):
             self._normed.append((output, module))
+        if isinstance(module, nn.Conv2d) and output.shape[2:].numel() > 1:
+            # what a convolution puts out no earlier batch norm describes; squeeze and excitation only rescales it
+            self._norms.pop(output.shape[1], None)
         # what ended twice is listed where it ended last
         before = self.seen.pop(path, [])
         self.seen[path] = [*before, _Seen(module, output, output._version, self._norm(module, inputs, output))]

@@ -45,16 +45,16 @@ class Taps:
 
     Attributes:
         taps: what is wanted.
+        whole: whether the outputs themselves are kept too.
 
     Args:
         network: whose layers; its weights, names and mode stay as they are.
         taps: what is wanted of which layer, each path one of `layers`; what is wanted twice is heard once.
         layers: what `limbeck.core.layers.probe` found of the network.
-        whole: also keep the outputs themselves.
     """
 
-    def __init__(self, network: nn.Module, taps: Sequence[Tap], layers: Layers, *, whole: bool = False) -> None:
-        self.taps, self.whole = tuple(dict.fromkeys(taps)), whole
+    def __init__(self, network: nn.Module, taps: Sequence[Tap], layers: Layers) -> None:
+        self.taps, self.whole = tuple(dict.fromkeys(taps)), False
         self._copied = {path for path in {tap.path for tap in taps} if layers[path].overwritten}
         self._heard: dict[Tap, list[tuple[Heard, int]]] = {}
         self._listening = False
@@ -90,7 +90,7 @@ class Taps:
         return [{tap: outputs[i][0] for tap, outputs in heard.items()} for i in range(passes)]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Taps:
-        """Return itself: a copy of the network hears nothing of its own."""
+        """Return itself: a copy of the network has no ears of its own, and must not run while this one listens."""
         return self
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ Equation
 | A | features [B, C, H, W] of the layer j |
 | Q | `attention_map`, [B, H·W] |
 | D | `attention_distance` |
-| β | `weight`: 1000 in the mean form; 1000 / (B·H·W) in the sum form is the same |
+| β | `weight`: 1000 in the mean form; 1000 / (H·W) in the matcher's sum form is the same |
 
 Fidelity
     Map and mean form are those of the authors' code: the power is 2, channels are averaged (which the norm takes out
@@ -68,7 +68,7 @@ def attention_distance(
 @configurable_module
 @final
 class AttentionTransfer(Explorable):
-    """Look where the teacher looks. Of the teacher's features, and of the student's, only [B, H, W] is kept.
+    """Look where the teacher looks. Of both networks' features only [B, H·W] is kept.
 
     Attributes:
         weight: β, a number or a schedule.

@@ -20,10 +20,10 @@ Fidelity
     and cosine are of IE-KD's code, whose coders are `coder: autoencoder`; at equal factors l2 has there the gradient
     NaN and here 0. The form "size_free" is ours. The coder learns in a stage of its own, with the student's batches and
     views, by SGD with a constant learning rate, momentum 0.9 and weight decay 5e-4: FT's for 6 epochs (5 asked for),
-    IE-KD's with Nesterov's momentum for 30. Factors of two sizes are averaged down to the smaller. Between peers, for
-    which no paper's code has factors, nobody is trained yet: there the auto-encoder learns beside the students to
-    rebuild the peer's features, by a term of its own with weight 1 that reaches nothing else. Between m students every
-    term is the mean over the m - 1 others.
+    IE-KD's with Nesterov's momentum for 30, which `coder_epochs` has to say. Factors of two sizes are averaged down to
+    the smaller. Between peers, for which no paper's code has factors, nobody is trained yet: there the auto-encoder
+    learns beside the students to rebuild the peer's features, by a term of its own with weight 1 that reaches nothing
+    else. Between m students every term is the mean over the m - 1 others.
 
 Limits
     β = 0 is the method without it. In the mean form l1 and l2 lie in [0, 2 / √(C·H·W)], so that β depends on the
@@ -54,6 +54,8 @@ from limbeck.matching.unit import difference, same_size, unit_rows
 
 Distance: TypeAlias = Literal["l1", "l2", "cosine"]
 Form: TypeAlias = Literal["mean", "size_free"]
+# of FT's paraphraser in its authors' code
+_EPOCHS, _LR = 6, 0.1
 
 
 def factor(features: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch size"]:
@@ -116,8 +118,10 @@ def factor_exploration(
     Raises:
         LimbeckError: factors of two sizes.
     """
-    found = factor_distance(student, teacher, distance, form)
-    return cosines(student, teacher).abs().mean() if distance == "cosine" else -found
+    if distance != "cosine":
+        return -factor_distance(student, teacher, distance, form)
+    difference(student, teacher)
+    return cosines(student, teacher).abs().mean()
 
 
 @configurable_module
@@ -154,8 +158,8 @@ class FactorTransfer(Explorable):
     factor: Literal["whole", "collapsed"] = "whole"
     distance: Distance = "l1"
     form: Form = "mean"
-    coder_epochs: Count = 6
-    coder_lr: Positive = 0.1
+    coder_epochs: Count = _EPOCHS
+    coder_lr: Positive = _LR
     coder_error: Literal[1, 2] = 1
 
     term: ClassVar[str] = "factor"
@@ -169,6 +173,13 @@ class FactorTransfer(Explorable):
             raise ValueError("batch_norm is the paraphraser's choice, and the auto-encoder always has it: leave it out")
         if self.factors is not None and self.rate != 0.5:
             raise ValueError("factors and rate say the same: set one of them")
+        if self.distance == "cosine" and self.form != "mean":
+            raise ValueError("form is of l1 and l2, and the cosine has one only: leave it out")
+        if self.between == "peers" and (self.coder_epochs, self.coder_lr) != (_EPOCHS, _LR):
+            raise ValueError(
+                "between peers the coder learns beside the students, as long and as fast as they do: "
+                "leave coder_epochs and coder_lr out"
+            )
 
     def choose(self, student: Layers, teacher: Layers) -> list[Pair]:
         """Return the named layers, or the ends of the last stages."""
@@ -180,7 +191,8 @@ class FactorTransfer(Explorable):
         """Make the student's translator, and between peers the auto-encoder of the peer."""
         (pair,) = pairs
         channels, wide = pair.student.shape[0], pair.teacher.shape[0]
-        compact = self.factors or int(wide * self.rate)
+        # a share such as 0.29 of 100 falls just below its whole number
+        compact = self.factors or int(wide * self.rate + 1e-9)
         if compact < 1:
             raise LimbeckError(f"a rate of {self.rate} leaves no factor of {wide} channels: take a larger rate")
         self._wide, self._compact = wide, compact

@@ -90,6 +90,8 @@ def random_split(channels: int, ratio: float = 0.5, seed: int = 0) -> Split:
 def _cut(order: Int64[Tensor, " channels"], ratio: float) -> Split:
     if not 0 <= ratio <= 1:
         raise LimbeckError(f"the ratio of channels that inherit is {ratio} but must lie in [0, 1]")
+    if 0 < ratio < 1 and len(order) < 2:
+        raise LimbeckError("a layer of one channel cannot be split: choose another layer")
     # a share such as 0.29 of 100 falls just below its whole number
     inherit = int(len(order) * ratio + 1e-9)
     if 0 < ratio < 1 and not 0 < inherit < len(order):
@@ -123,6 +125,9 @@ class InheritExplore(Matcher):
     def __post_init__(self) -> None:
         if self.split == "natural" and self.split_seed:
             raise ValueError("split_seed is of a random split: set split to random, or leave it out")
+        for part, empty in (("explore", 1.0), ("inherit", 0.0)):
+            if self.ratio == empty and getattr(self, part) not in {0.0, 1.0}:
+                raise ValueError(f"a ratio of {self.ratio:g} leaves no channel that it could weigh: leave {part} out")
 
     @property
     def term(self) -> str:  # type: ignore[override]

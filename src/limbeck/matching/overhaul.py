@@ -40,6 +40,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from limbeck.analysis.cka import float64
 from limbeck.core.config import Flag, Positive, configurable_module
 from limbeck.core.layers import Layers, ends_before_relu
 from limbeck.core.matcher import Between, Explorable, Pair
@@ -60,13 +61,14 @@ def margin(mean: Float[Tensor, " channels"], std: Float[Tensor, " channels"]) ->
         mean: bias of the batch norm.
         std: its weight, the sign of which does not count.
     """
-    centre, spread = mean.double(), std.double().abs()
+    # on the CPU, for some devices have no float64
+    centre, spread = mean.cpu().double(), std.cpu().double().abs()
     # 0 / 0 and overflow end as huge ratios of the right sign; beyond 40 nothing below depends on the ratio any more
     ratio = (centre / spread.clamp(min=torch.finfo(torch.float64).tiny)).clamp(-40, 40)
     log_share = torch.special.log_ndtr(-ratio)
     hazard = torch.exp(-ratio.square() / 2 - math.log(2 * math.pi) / 2 - log_share)
     found = torch.where(log_share <= math.log(_RARELY_NEGATIVE), -3 * spread, centre - spread * hazard)
-    return found.clamp(max=0).to(mean.dtype)
+    return found.clamp(max=0).to(mean)
 
 
 def margin_relu(
@@ -171,8 +173,9 @@ class Overhaul(Explorable):
 
     def survey(self, teacher: Sequence[Tensor]) -> Tensor:
         """Return each channel's sum and number of negative responses, float64."""
-        negative = [one.double().clamp(max=0).sum((0, 2, 3)) for one in teacher]
-        return torch.cat([*negative, *((one < 0).sum((0, 2, 3)).double() for one in teacher)])
+        exact = [float64(one) for one in teacher]
+        negative = [one.clamp(max=0).sum((0, 2, 3)) for one in exact]
+        return torch.cat([*negative, *((one < 0).sum((0, 2, 3)).double() for one in exact)])
 
     def settle(self, sums: Tensor) -> None:
         """Take the mean of each channel's negative responses as its margin; of one that has none, 0."""

@@ -51,8 +51,10 @@ def learn_teacher(comparison: Comparison, job: Job, folder: Path, runtime: Runti
     Raises:
         LimbeckError: a coder's folder is damaged, or held by another process.
     """
+    # a run's beginning that is trained again lies within the run
+    run = folder.parent if (folder.parent / "recipe.yaml").exists() else folder
     # a stage that is none of the last ones lies there itself
-    stages = folder.parent if folder.parent.name == "stages" else folder.parent / "stages"
+    stages = run.parent if run.parent.name == "stages" else run.parent / "stages"
     for link in comparison.links:
         if link.source is not None or job.teacher is None:
             continue
@@ -102,7 +104,8 @@ def _trained(coding: Coding, link: Link, job: Job, stages: Path, runtime: Runtim
             _learn(own, coding, link, place, runtime, display)
         runtime.barrier()
         load_weights(coder, read_weights(place / CODER_FILE)[0], str(place / CODER_FILE))
-    encoder = coder.get_submodule("encoder")
+    # of one memory format, whether it learned here or was found: sums are cut otherwise by another one
+    encoder: nn.Module = coder.get_submodule("encoder").to(memory_format=torch.contiguous_format)
     return encoder.to(runtime.device)
 
 
@@ -141,6 +144,8 @@ def _job(coding: Coding, link: Link, job: Job) -> Job:
         epochs=coding.epochs,
         stop_epoch=None,
         stop_accuracy=None,
+        keep_epochs=(),
+        keep_accuracies=(),
         clip=None,
         ema=None,
         compile=False,
