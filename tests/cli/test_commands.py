@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from limbeck.data.load import SOURCES
+from limbeck.matching import MATCHERS
 from limbeck.metrics.figures import FIGURES
 from limbeck.models import list_models
 from limbeck.recipes import read_recipe, recipe_names
-from limbeck.recipes.shipped import FOLDER
+from limbeck.recipes.shipped import FOLDER, recipe_tables
+from limbeck.studies.names import SHIPPED, study_names
+from limbeck.studies.study import read_study
 from limbeck.targets import METHODS
 
 
@@ -57,7 +60,7 @@ def test_the_module_is_the_command_and_a_mistake_has_no_traceback(tmp_path):
         ("train x --devices 0", "Invalid value for '--devices'"),
         ("train x --devices two", "Invalid value for '--devices'"),
         ("demo --seeds 0", "Invalid value for '--seeds'"),
-        ("list model", "'model' is not one of 'methods', 'matchers', 'models', 'data', 'recipes', 'layers'"),
+        ("list model", "'model' is not one of 'methods', 'matchers', 'models', 'data', 'recipes', 'studies', 'layers'"),
         ("evaluate x --which worst", "'worst' is not one of 'last', 'best'"),
         ("evaluate nowhere", "nowhere is no run folder: cannot read its recipe.yaml (No such file or directory)"),
         ("compare nowhere", "there is no run folder nowhere"),
@@ -67,6 +70,9 @@ def test_the_module_is_the_command_and_a_mistake_has_no_traceback(tmp_path):
         ("show wrn_17_2", "should be 6n + 4 (10, 16, 22, 28, ...)"),
         ("show torchvision:nothing", "torchvision has no model 'nothing'"),
         ("copy digits/kdd", "there is no recipe 'digits/kdd'; did you mean 'digits/kd'?"),
+        ("copy digits_quik", "there is no recipe or study 'digits_quik'; did you mean 'digits_quick'?"),
+        ("copy moon", "there is no recipe or study 'moon'; see limbeck list"),
+        ("show digits_quik", "nothing is called 'digits_quik'; did you mean 'digits_quick'?"),
     ],
 )
 def test_a_misuse_is_one_line(refused, words, expected):
@@ -86,6 +92,7 @@ def test_list_has_every_name_with_a_gap_behind_it(done):
         ("models", list_models()),
         ("data", SOURCES),
         ("recipes", recipe_names()),
+        ("studies", study_names()),
     ):
         listed = done("list", kind).out.splitlines()
         assert {line.split("  ")[0] for line in listed} >= set(names)
@@ -121,8 +128,23 @@ def test_show_of_a_row_is_its_whole_recipe_and_of_a_table_its_text(done):
     assert done("show", "pskd/cifar100").out == (FOLDER / "pskd/cifar100.yaml").read_text()
 
 
-def test_listing_recipes_and_reading_them_needs_no_torch():
-    listing = "from limbeck.report.catalogue import catalogue; catalogue('recipes')"
+def test_a_study_is_listed_by_its_question_and_shown_as_it_is_written(done):
+    listed = done("list", "studies").out
+    for name in study_names():
+        assert re.search(rf"^{name} +{re.escape(read_study(name).study.description)}$", listed, re.MULTILINE)
+    assert done("show", "digits_quick").out == (SHIPPED / "digits_quick.yaml").read_text()
+    assert "{claim: error(pskd) < error(baseline), source: " in done("show", "digits_quick").out
+
+
+def test_no_name_stands_for_two_things():
+    names = [*METHODS, *MATCHERS, *SOURCES, *list_models(), *recipe_names(), *study_names()]
+    assert len(names) == len(set(names))
+    # a table may be called as what its recipes are of, and then show means that; a study may not
+    assert not set(study_names()) & set(recipe_tables())
+
+
+def test_listing_recipes_and_studies_and_reading_them_needs_no_torch():
+    listing = "from limbeck.report.catalogue import catalogue; catalogue('recipes'), catalogue('studies')"
     assert python("-c", f"import sys; {listing}; assert 'torch' not in sys.modules").returncode == 0
 
 
@@ -146,6 +168,17 @@ def test_copy_gives_a_whole_table_and_one_row_of_it_is_trained(done, tiny, tmp_p
     assert (tmp_path / "runs/mine-pskd/results.json").exists()
     done("copy", "mine.yaml/pskd")
     assert read_recipe("pskd.yaml") == read_recipe("digits/pskd")
+
+
+def test_copy_gives_a_study_to_edit(done, refused, tmp_path):
+    said = done("copy", "digits_quick", "mine.yaml").out
+    assert said == "written: mine.yaml; run it with: limbeck study mine.yaml\n"
+    assert (tmp_path / "mine.yaml").read_text() == done("show", "digits_quick").out == done("show", "mine.yaml").out
+    assert read_study("mine.yaml").study == read_study("digits_quick").study
+    assert "9 runs of 3 cells, 0 finished" in done("study", "mine.yaml", "--dry").out
+    assert refused("copy", "digits_quick", "mine.yaml") == "mine.yaml exists already; name another file"
+    done("copy", "digits_teachers")
+    assert (tmp_path / "digits_teachers.yaml").exists()
 
 
 def test_evaluate_finds_the_figures_of_the_run_again(tiny, done, tmp_path, monkeypatch):

@@ -4,8 +4,9 @@ import pytest
 
 from limbeck.core import LimbeckError
 from limbeck.studies.make import prepare
+from limbeck.studies.names import study_names
 from limbeck.studies.schedule import stage_keys
-from limbeck.studies.study import read_study, study_names
+from limbeck.studies.study import read_study
 
 GRID = """
 cells:

@@ -1,4 +1,4 @@
-"""`limbeck list [methods|matchers|models|data|recipes]`: the names a recipe may use; `limbeck list layers MODEL`."""
+"""`limbeck list [methods|matchers|models|data|recipes|studies]`: what has a name; `limbeck list layers MODEL`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Kind(StrEnum):
     models = "models"
     data = "data"
     recipes = "recipes"
+    studies = "studies"
     layers = "layers"
 
 
@@ -35,7 +36,7 @@ def list_names(
     channels: Annotated[int | None, typer.Option(min=1, help="layers: of the images [default: 3]")] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="layers: how many logits [default: 10]")] = None,
 ) -> None:
-    """List the names that a recipe or a command may use, or the layers of a network."""
+    """List the names that a recipe, a study or a command may use, or the layers of a network."""
     if kind is Kind.layers:
         _layers(model, size, channels, classes)
         return

@@ -1,4 +1,4 @@
-"""`limbeck show NAME`: a method's card, a model's size, a data source's or a recipe's text."""
+"""`limbeck show NAME`: a method's card, a model's size, a data source's fields, a recipe's or a study's text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 def show(
     name: Annotated[
-        str, typer.Argument(help="a method, model, data source or recipe (see limbeck list), or a YAML file")
+        str, typer.Argument(help="a method, matcher, model, data source, recipe or study (limbeck list) or a YAML file")
     ],
 ) -> None:
     """Show what a name stands for."""

@@ -1,4 +1,4 @@
-"""What there is: methods, matchers, models, data sources and recipes, with their cards."""
+"""What there is: methods, matchers, models, data sources, recipes and studies, with their cards."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from limbeck.errors import LimbeckError, nearest
 from limbeck.recipes.parse import parse
 from limbeck.recipes.sequence import shown
 from limbeck.recipes.shipped import SUFFIXES, recipe_names, recipe_tables, recipe_text, recipe_tree
+from limbeck.studies.names import study_names, study_text
 
-KINDS = ("methods", "matchers", "models", "data", "recipes")
+KINDS = ("methods", "matchers", "models", "data", "recipes", "studies")
 
 
 def catalogue(kind: str | None = None) -> dict[str, dict[str, str]]:
@@ -24,6 +25,8 @@ def catalogue(kind: str | None = None) -> dict[str, dict[str, str]]:
 def _entries(kind: str) -> dict[str, str]:
     if kind == "recipes":
         return {name: recipe_tree(name).get("description", "") for name in recipe_names()}
+    if kind == "studies":
+        return {name: parse(study_text(name), name).get("description", "") for name in study_names()}
     if kind == "models":
         from limbeck.models import list_models
 
@@ -52,7 +55,10 @@ def _table(kind: str) -> dict[str, Any]:
 
 
 def describe(name: str) -> str:
-    """Return the card of a method or matcher, the size of a model, the fields of a data source, or the text of recipes.
+    """Return what a name stands for.
+
+    That is the card of a method or matcher, the size of a model, the fields of a data source, the text of recipes or of
+    a study.
 
     Raises:
         LimbeckError: nothing has that name.
@@ -69,7 +75,9 @@ def describe(name: str) -> str:
         return _model(name)
     if name in recipe_tables():
         return recipe_text(name)
-    known = [*methods, *data, *models, *recipe_names(), *recipe_tables()]
+    if name in study_names():
+        return study_text(name)
+    known = [*methods, *data, *models, *recipe_names(), *recipe_tables(), *study_names()]
     raise LimbeckError(f"nothing is called {name!r}{nearest(name, known, see='limbeck list')}")
 
 

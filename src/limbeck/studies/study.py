@@ -29,9 +29,7 @@ from limbeck.errors import LimbeckError, nearest
 from limbeck.recipes.explain import explain
 from limbeck.recipes.parse import parse
 from limbeck.recipes.shipped import recipe_tree
-
-SHIPPED = Path(__file__).parent / "shipped"
-SUFFIXES = {".yaml", ".yml"}
+from limbeck.studies.names import SUFFIXES, study_text
 
 Pairing = Literal["seed", "none"]
 Level = Annotated[float, Strict(), Field(gt=0, lt=0.5)]
@@ -165,34 +163,20 @@ class Found(NamedTuple):
     study: Study
 
 
-def study_names() -> list[str]:
-    """Return the names of the shipped studies."""
-    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
-
-
 def read_study(name: str) -> Found:
     """Return a study, given a YAML file or a shipped study's name.
 
     Raises:
         LimbeckError: there is none, or it cannot be read; an unknown key (the nearest is suggested) or a wrong value.
     """
-    path = Path(name)
-    if path.suffix not in SUFFIXES:
-        path = SHIPPED / f"{name}.yaml"
-        if name not in study_names():
-            raise LimbeckError(f"there is no study {name!r}{nearest(name, study_names())}")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LimbeckError(f"the study {name} cannot be read as text in UTF-8: {error}") from error
-    tree = parse(text, name)
+    tree = parse(study_text(name), name)
     try:
         study = TypeAdapter(Study).validate_python(tree)
     except ValidationError as error:
         axes = {str(problem["loc"][1]) for problem in error.errors() if problem["loc"][:1] == ("axes",)}
         which = f", axis {axes.pop()!r}" if len(axes) == 1 else ""
         raise LimbeckError(f"{name}{which}: {explain(error, Study)}") from error
-    return Found(path.stem, study)
+    return Found(Path(name).stem, study)
 
 
 def base_tree(recipe: str | Mapping[str, Any], beside: Path) -> dict[str, Any]:
