@@ -2,6 +2,7 @@
 
 from html.parser import HTMLParser
 
+LATER = object()
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 

@@ -5,14 +5,15 @@ import sys
 import numpy as np
 import pytest
 from browser import BROWSER
-from pages import EVIL, Tags
+from pages import EVIL, LATER, Tags
 
 from limbeck.errors import LimbeckError
 from limbeck.report.capacity import capacities
 from limbeck.report.drawing import COLOURS
 from limbeck.report.export import tex
 from limbeck.report.forest import LOOKS, forest
-from limbeck.report.study_page import export_study, places_of, write_study_page
+from limbeck.report.study import progress_of
+from limbeck.report.study_page import export_study, places_of, write_study, write_study_page
 
 PAIR = {
     "description": f"Is it? {EVIL}",
@@ -132,6 +133,32 @@ def test_a_page_says_what_failed_and_is_there_when_everything_did(outcome, tmp_p
     words = "".join(Tags((tmp_path / "report.html").read_text()).text)
     assert "12 failed runs" in words
     assert f"a-seed0: ran out of {EVIL}" in words
+
+
+def test_a_study_that_is_being_made_says_how_far_it_is_and_decides_for_good(outcome, tmp_path):
+    def begun(cell, seed):
+        return LATER if cell.name == "c" and seed == 3 else pair(cell, seed)
+
+    found = outcome(PAIR, begun)
+    write_study(found, tmp_path)
+    words = "".join(Tags((tmp_path / "report.html").read_text()).text)
+    text = (tmp_path / "report.md").read_text()
+    for shown in (words, text):
+        assert "11 of 12 runs are finished, 1 is still to be made." in shown
+        assert "not decided: cell c has no finished run of seed 3" in shown
+    assert words.index("11 of 12") < words.index("Claims")
+    assert text.splitlines()[2].startswith("11 of 12")
+    # corrected as if the claim that waits had been tested: the smallest of four, although three are there
+    first = found.judged[0].verdict
+    assert first.corrected == pytest.approx(4 * first.measured.p)
+    assert first.decision == "supported"
+
+
+@pytest.mark.parametrize("missing", [LATER, None])
+def test_a_study_of_which_all_runs_have_ended_says_nothing_of_progress(outcome, missing):
+    found = outcome(PAIR, lambda cell, seed: missing if cell.name == "c" else pair(cell, seed))
+    said = progress_of(found)
+    assert said.startswith("8 of 12 runs are finished, 4 are still to be made.") if missing is LATER else said == ""
 
 
 def test_tables_go_into_csv_and_latex(outcome, tmp_path, capsys):

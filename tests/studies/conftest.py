@@ -52,11 +52,11 @@ def cells(written):
 def made(written, tmp_path):
     """Return a function that makes a study in this process: made(text, folder) is its outcome."""
 
-    def run(text=PAIR, folder="out", executor=None, recipe=RECIPE):
+    def run(text=PAIR, folder="out", executor=None, recipe=RECIPE, publish=lambda outcome: None):
         threads = torch.get_num_threads()
         prepared = prepare(written(text, recipe=recipe), tmp_path / folder, [], None, "cpu", "limbeck study s.yaml")
         with Display(silent=True) as display:
-            outcome = make(prepared, (lambda: executor) if executor else Here, display)
+            outcome = make(prepared, (lambda: executor) if executor else Here, display, publish)
         assert torch.get_num_threads() == threads
         return outcome
 

@@ -8,9 +8,11 @@ import pytest
 from scipy import stats
 
 from limbeck.core import LimbeckError
-from limbeck.report.study import report
+from limbeck.report.study import progress_of, report
+from limbeck.studies import account
 from limbeck.studies import make as making
 from limbeck.studies.make import outline, prepare
+from limbeck.studies.outcome import Outcome
 from limbeck.train import run as running
 
 
@@ -133,13 +135,73 @@ def test_whatever_a_run_raises_is_recorded_and_tried_again(made, tmp_path, monke
     assert not list((tmp_path / "out/failures").iterdir())
 
 
-def test_an_interruption_is_no_failure(made, monkeypatch):
-    def stopping(*arguments, **named):
-        raise KeyboardInterrupt
+def test_what_there_is_is_written_as_runs_end(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(account, "PATIENCE", 0)
+    seen = []
 
-    monkeypatch.setattr(running, "fit", stopping)
+    def publish(outcome):
+        whole = json.loads((tmp_path / "out/study.json").read_text())
+        states = [state for cell in whole["cells"].values() for state in cell["runs"].values()]
+        seen.append((states.count("finished"), outcome.judged[0].verdict.why, progress_of(outcome)[:24]))
+        assert pd.read_csv(tmp_path / "out/verdicts.csv", keep_default_na=False).why[0] == seen[-1][1]
+
+    made(publish=publish)
+    waiting = "not decided: cell {} has no finished run of seed {}"
+    assert seen == [
+        (1, waiting.format("smooth", 0), "1 of 4 runs are finished"),
+        (2, waiting.format("smooth", 1), "2 of 4 runs are finished"),
+        (3, waiting.format("smooth", 1), "3 of 4 runs are finished"),
+        (4, "", ""),
+    ]
+
+
+def test_writing_takes_a_twentieth_of_the_time_at_most(written, tmp_path, monkeypatch):
+    study = prepare(written(), tmp_path / "out", [], None, "cpu", "")
+    now, at = [0.0], []
+
+    def write():
+        at.append(now[0])
+        now[0] += 1.5
+        return Outcome("s", study.study, study.cells, {}, {}, [], "")
+
+    monkeypatch.setattr(account.time, "monotonic", lambda: now[0])
+    page = account.Account(write)
+    for _ in range(2000):
+        assert page.renew() == (bool(at) and at[-1] == now[0] - 1.5)
+        now[0] += 0.25
+    assert np.diff(at) == pytest.approx(31.5)  # 1.5 to write, and 30 of rest
+    page.write()  # at the end in any case
+    assert at[-1] == now[0] - 1.5
+
+
+def test_an_interruption_is_no_failure_and_what_there_is_is_written(made, tmp_path, monkeypatch):
+    real = running.fit
+    seen = []
+
+    def stopping(*arguments, **named):
+        if named["name"] == "smooth-seed1":
+            raise KeyboardInterrupt
+        if named["name"] == "smooth-seed0":
+            raise LimbeckError("no")
+        return real(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "fit", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            made(publish=lambda outcome: seen.append(progress_of(outcome)))
+    assert seen[-1].startswith("2 of 4 runs are finished, 1 failed, 1 is still to be made.")
+    whole = json.loads((tmp_path / "out/study.json").read_text())
+    assert whole["cells"]["smooth"]["runs"] == {"0": "no", "1": "not finished"}
+    assert (tmp_path / "out/failures/smooth-seed0.txt").exists()
+    # stopped again, before the failed run was tried: why it failed is kept
+    monkeypatch.setattr(running, "fit", lambda *arguments, **named: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         made()
+    assert (tmp_path / "out/failures/smooth-seed0.txt").exists()
+    monkeypatch.setattr(running, "fit", real)
+    made(publish=lambda outcome: seen.append(progress_of(outcome)))
+    assert seen[-1] == ""
+    assert not list((tmp_path / "out/failures").iterdir())
 
 
 def test_a_changed_study_does_not_take_the_old_runs(made, tmp_path):

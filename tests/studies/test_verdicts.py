@@ -79,6 +79,17 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
+def test_pending_claims_count_such_that_what_is_decided_stays_decided():
+    assert holm([0.01, 0.04], 2) == pytest.approx([0.04, 0.12])
+    generator = np.random.default_rng(1)
+    for _ in range(300):
+        p = generator.uniform(0, 0.1, 6) ** generator.integers(1, 4)
+        there = generator.random(6) < 0.5
+        before, after = np.ones(6), np.array(holm(list(p)))
+        before[there] = holm(list(p[there]), int((~there).sum()))
+        assert (after <= before + 1e-15).all()
+
+
 def test_holm_is_never_below_the_one_before_and_never_above_bonferroni():
     for seed in range(20):
         p = np.random.default_rng(seed).uniform(0, 0.2, 7)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from limbeck.core import LimbeckError
-from limbeck.studies import cluster, processes
+from limbeck.studies import account, cluster, processes
 from limbeck.studies.make import prepare
 from limbeck.studies.processes import Processes
 from limbeck.studies.schedule import Course, Executor
@@ -45,10 +46,20 @@ def same(one, other):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-def test_two_processes_are_one_digit_for_digit_failures_too_and_train_a_teacher_once(made, tmp_path):
+def ended(seen):
+    """Say whether studies were published as their runs ended, the last time with all of them."""
+    counts = [sum(map(len, one.runs.values())) + len(one.failures) for one in seen]
+    planned = len(seen[-1].cells) * len(seen[-1].study.seeds)
+    return counts == sorted(counts) and 0 < counts[0] < counts[-1] == planned and len(set(counts)) >= 3
+
+
+def test_two_processes_are_one_digit_for_digit_failures_too_and_train_a_teacher_once(made, tmp_path, monkeypatch):
+    seen = []
     text = HOT.replace("}}", "}, wild: {stages.student.optimiser: {name: sgd, lr: 1e12}}}")
     here = made(text, "one", recipe=SHARED)
-    there = made(text, "two", executor=Processes(2, 1, tmp_path / "two"), recipe=SHARED)
+    monkeypatch.setattr(account, "PATIENCE", 0)
+    there = made(text, "two", executor=Processes(2, 1, tmp_path / "two"), recipe=SHARED, publish=seen.append)
+    assert ended(seen)
     same(tmp_path / "one", tmp_path / "two")
     assert list(here.failures) == ["wild-seed0", "wild-seed1"]
     assert here.failures == there.failures
@@ -153,15 +164,61 @@ def test_each_process_has_its_share_of_the_cores_and_a_gpu_of_its_own(monkeypatc
     assert processes._environment(3, 2)["CUDA_VISIBLE_DEVICES"] == "4"
 
 
+# SIGINT does what Ctrl-C does, also where these tests run in the background of a shell, which has it ignored
+INTERRUPTED = """
+import signal
+from limbeck.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
+def test_a_study_that_is_interrupted_leaves_a_report_of_what_there_is(written, tmp_path):
+    written(HOT, recipe=SHARED.replace("epochs: 3", "epochs: 12"))
+    words = [
+        sys.executable,
+        "-c",
+        INTERRUPTED,
+        "study",
+        "s.yaml",
+        "--out",
+        "cut",
+        "--jobs",
+        "2",
+        "--accelerator",
+        "cpu",
+    ]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, text=True) as study:
+        while not (tmp_path / "cut/report.html").exists():  # the first run has ended
+            time.sleep(0.01)
+            assert study.poll() is None, study.stderr.read()
+        study.send_signal(signal.SIGINT)
+        said = study.communicate(timeout=60)[1].splitlines()
+    assert study.returncode == 130
+    assert said[-2:] == [
+        "s: stopping; its report is written",
+        "limbeck: stopped; the same command continues from the last checkpoint",
+    ]
+    text = (tmp_path / "cut/report.md").read_text()
+    found = re.search(r"(\d) of 4 runs are finished, (\d) (is|are) still to be made", text)
+    assert found, "the study ended before it could be interrupted: make it longer"
+    assert int(found[1]) == 4 - int(found[2]) == len(list((tmp_path / "cut/runs").glob("*-seed*/results.json")))
+    assert found[0] in (tmp_path / "cut/report.html").read_text()
+
+
 RAY = """
 from pathlib import Path
+from limbeck.studies import account
 from limbeck.studies.cluster import Cluster
 from limbeck.studies.make import make, prepare
 from limbeck.train.progress import Display
 
+account.PATIENCE, seen = 0, []
 with Display() as display:
     prepared = prepare("s.yaml", Path("ray"), [], None, "auto", "limbeck study s.yaml")
-    outcome = make(prepared, lambda: Cluster("ray", 2, 0.0, 1), display)
+    outcome = make(prepared, lambda: Cluster("ray", 2, 0.0, 1), display, seen.append)
+counts = [sum(map(len, one.runs.values())) for one in seen]
+assert counts[0] in (1, 2, 3) and counts[-1] == 4 and counts == sorted(counts), counts
 assert not outcome.failures, outcome.failures
 try:
     Cluster("ray", None, 5000.0, 1)

@@ -33,10 +33,9 @@ def study(
     dry: Annotated[bool, typer.Option("--dry", help="list the cells, and run nothing")] = False,
 ) -> None:
     """Run a study and judge its claims. The same command continues a stopped study, and tries failed runs again."""
-    from limbeck import files
     from limbeck.report.export import check_figures
-    from limbeck.report.study import print_outcome, report
-    from limbeck.report.study_page import export_study, write_study_page
+    from limbeck.report.study import print_outcome
+    from limbeck.report.study_page import export_study, write_study
     from limbeck.report.text import print_rows
     from limbeck.studies.executors import check_place, executor
     from limbeck.studies.make import make, outline, prepare
@@ -53,9 +52,12 @@ def study(
     if figures is not None:
         check_figures()
     with Display() as display:
-        outcome = make(found, lambda: executor(on, jobs, gpus_per_run, found, display), display)
-    files.write(found.folder / "report.md", report(outcome))
-    write_study_page(outcome, found.folder / "report.html")
+        outcome = make(
+            found,
+            lambda: executor(on, jobs, gpus_per_run, found, display),
+            display,
+            lambda outcome: write_study(outcome, found.folder),
+        )
     print_outcome(outcome)
     print(f"written: {found.folder / 'report.html'}, report.md, study.json, results.csv, verdicts.csv")
     if tables is not None or figures is not None:

@@ -132,7 +132,7 @@ def examples_table(outcome: Outcome) -> list[dict[str, str]]:
 def report(outcome: Outcome) -> str:
     """Return the whole report as Markdown."""
     study = outcome.study
-    parts = [f"# {outcome.name}", study.description, f"`{outcome.command}`"]
+    parts = [f"# {outcome.name}", progress_of(outcome), study.description, f"`{outcome.command}`"]
     if outcome.judged:
         parts += ["## Claims", markdown(verdicts_table(outcome.judged)).strip(), explained(outcome)]
         parts += ["\n".join(f"- `{claim}`: {note}." for claim, note in notes_of(outcome.judged)), *cautions(outcome)]
@@ -149,6 +149,20 @@ def report(outcome: Outcome) -> str:
         parts += ["## Failed runs", "\n".join(f"- `{run}`: {why}" for run, why in outcome.failures.items())]
     parts += ["## How it was made", "\n".join(f"- {line}" for line in made_of(outcome))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def progress_of(outcome: Outcome) -> str:
+    """Say how much of a study there is; nothing where all its runs have ended."""
+    planned, failed = len(outcome.cells) * len(outcome.study.seeds), len(outcome.failures)
+    finished = sum(map(len, outcome.runs.values()))
+    if (left := planned - finished - failed) == 0:
+        return ""
+    parts = [f"{finished} of {planned} runs are finished", *([f"{failed} failed"] if failed else [])]
+    return (
+        f"{', '.join(parts)}, {left} {'is' if left == 1 else 'are'} still to be made. While the study runs, this is "
+        "written again as runs end. What is decided here stays decided: it is corrected for all claims, also for those "
+        "that wait for runs."
+    )
 
 
 def spread_of(outcome: Outcome) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from limbeck import files
 from limbeck.report.capacity import capacities
 from limbeck.report.compare import Group, read_runs
 from limbeck.report.drawing import Exhibit, legend, shown, write_html
@@ -20,6 +21,8 @@ from limbeck.report.study import (
     explained,
     made_of,
     notes_of,
+    progress_of,
+    report,
     spread_of,
     verdicts_table,
 )
@@ -66,6 +69,16 @@ def study_exhibits(outcome: Outcome, places: Sequence[Place]) -> tuple[list[Exhi
     return first, exhibits(groups, "last") if groups else []
 
 
+def write_study(outcome: Outcome, folder: Path) -> None:
+    """Write the report of a study, as it is now, into its folder: report.md and report.html.
+
+    Raises:
+        LimbeckError: a run's files are damaged, or a file cannot be written.
+    """
+    files.write(folder / "report.md", report(outcome))
+    write_study_page(outcome, folder / "report.html")
+
+
 def write_study_page(outcome: Outcome, path: Path) -> None:
     """Write the page of a study.
 
@@ -83,6 +96,7 @@ def write_study_page(outcome: Outcome, path: Path) -> None:
         title=outcome.name,
         description=outcome.study.description,
         command=outcome.command,
+        progress=progress_of(outcome),
         verdicts=[(name, verdicts[name], *look) for name, look in LOOKS.items()] if outcome.judged else [],
         runs=sum(map(len, outcome.runs.values())),
         planned=len(outcome.cells) * len(outcome.study.seeds),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck import files
+from limbeck.studies.account import Account
 from limbeck.studies.cells import Cell, expand
 from limbeck.studies.claims import Claim, read_claim
 from limbeck.studies.here import Here
@@ -88,28 +89,46 @@ def prepare(
     return Prepared(name, study, folder or Path("studies") / name, cells, claims, accelerator, command)
 
 
-def make(prepared: Prepared, executor: Callable[[], Executor], display: Display) -> Outcome:
-    """Make what is not finished of a study, judge its claims, and write everything down.
+def make(
+    prepared: Prepared,
+    executor: Callable[[], Executor],
+    display: Display,
+    publish: Callable[[Outcome], None] = lambda outcome: None,
+) -> Outcome:
+    """Make what is not finished of a study, judge its claims, and write everything down: as runs end, and at the end.
 
     Args:
         prepared: the study.
         executor: returns who makes its runs; asked only where there are any to make.
         display: where progress goes.
+        publish: writes the report of what there is; called after the study's own files, also where it is interrupted.
 
     Raises:
         LimbeckError: the folder holds another study's runs; another process is making this study; a file cannot be
             read or written.
     """
     course = prepared.course(display)
+
+    def write() -> Outcome:
+        _write_failures(prepared.folder, course.failures, course.left)
+        outcome = judge_runs(prepared, {name: event.text for name, event in course.failures.items()})
+        write_outcome(outcome, prepared.folder)
+        publish(outcome)
+        return outcome
+
+    account = Account(write)
     with (
         closing(executor() if course.trainings else Here()) as maker,
         held(prepared.folder, Runtime("cpu", devices=1, nodes=1)),
     ):
-        if course.trainings:
-            course.run(maker)
-        _write_failures(prepared.folder, course.failures)
-        outcome = judge_runs(prepared, {name: event.text for name, event in course.failures.items()})
-        write_outcome(outcome, prepared.folder)
+        try:
+            if course.trainings:
+                course.run(maker, account.renew)
+        except KeyboardInterrupt:
+            display.say(f"{prepared.name}: stopping; its report is written")
+            raise
+        finally:
+            outcome = account.write()
         return outcome
 
 
@@ -120,10 +139,11 @@ def judge_runs(prepared: Prepared, failures: dict[str, str]) -> Outcome:
     return Outcome(prepared.name, prepared.study, prepared.cells, runs, failures, found, prepared.command)
 
 
-def _write_failures(folder: Path, failures: dict[str, Event]) -> None:
-    """Keep where each failure happened, and forget those of runs that have been made since."""
+def _write_failures(folder: Path, failures: Mapping[str, Event], left: Collection[str]) -> None:
+    """Keep where each failure happened, and forget those of runs that have been made since, not of those left."""
     for old in (folder / "failures").glob("*.txt"):
-        old.unlink()
+        if old.stem not in left:
+            old.unlink()
     for name, event in failures.items():
         files.write(folder / "failures" / f"{name}.txt", f"{event.text}\n{event.trace}")
 

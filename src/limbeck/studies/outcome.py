@@ -122,7 +122,8 @@ def judged(
             measured = measure(*_samples(claim, runs, study, differences))
         found.append((why, differences, measured))
     signs = [claim.sign for claim in claims]
-    verdicts = judge([measured for _, _, measured in found], signs, study.significance, study.power)
+    pending = sum(_pending(claim, runs, failed, study.seeds) for claim in claims)
+    verdicts = judge([measured for _, _, measured in found], signs, study.significance, study.power, pending)
     folders = {cell: {seed: made.folder for seed, made in by_seed.items()} for cell, by_seed in runs.items()}
     return [
         Judged(
@@ -133,6 +134,14 @@ def judged(
         )
         for claim, verdict, (why, differences, _) in zip(claims, verdicts, found, strict=True)
     ]
+
+
+def _pending(
+    claim: Claim, runs: Mapping[str, Mapping[int, Made]], failed: Mapping[str, str], seeds: Sequence[int]
+) -> bool:
+    """Say whether a claim is still to be tested, when runs of its cells have come."""
+    cells = {figure.cell for figure in claim.weights}
+    return not cells & failed.keys() and any(seed not in runs[cell] for cell in cells for seed in seeds)
 
 
 def _missing(

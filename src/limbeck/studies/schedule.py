@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,7 @@ class Course:
         self._running: dict[str, str] = {}
         self._shown = ExitStack()
         self._begun = False
+        self._told = 0
 
     @property
     def trainings(self) -> int:
@@ -131,8 +132,18 @@ class Course:
         """How many epochs these have in all."""
         return sum(self._epochs.values())
 
-    def run(self, executor: Executor) -> None:
-        """Carry out what is not finished."""
+    @property
+    def left(self) -> list[str]:
+        """The runs that have not ended yet."""
+        return [*self._running, *self._waiting]
+
+    def run(self, executor: Executor, account: Callable[[], bool] = lambda: True) -> None:
+        """Carry out what is not finished.
+
+        Args:
+            executor: who makes the runs.
+            account: told when runs have ended and others are left; where it answers False it is told again later.
+        """
         self._display.say(f"{self._title}: {len(self._waiting)} of {len(self._orders)} runs to make")
         with self._shown:
             while self._waiting or self._running:
@@ -140,8 +151,15 @@ class Course:
                     self._waiting.remove(name)
                     self._running[name] = name
                     executor.start(self._orders[name], self._take)
+                    self._tell(account)
+                self._tell(account)
                 if self._running:
                     executor.wait(self._take)
+
+    def _tell(self, account: Callable[[], bool]) -> None:
+        ended = len(self.made) + len(self.failures)
+        if ended > self._told and self.left and account():
+            self._told = ended
 
     def _next(self) -> str | None:
         """Return a run that needs no stage which another one may be training."""
@@ -185,7 +203,7 @@ class Course:
             self._there |= set(keys.values())
             for key in keys.values():
                 self._advance(key, self._epochs[key])
-            left = len(self._waiting) + len(self._running)
+            left = len(self.left)
             self._display.say(f"{event.run} is done, {left} to go" if left else f"{event.run} is done")
         self._advance(event.run, self._epochs[event.run])
 

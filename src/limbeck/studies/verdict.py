@@ -123,30 +123,41 @@ def _wilcoxon(differences: Float64[np.ndarray, " seeds"]) -> float:
     return float((np.abs(signs @ ranks) >= observed - 1e-9).mean())
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Return Holm's corrected p-values: the i-th smallest of m times m - i + 1, never below the one before."""
+def holm(values: Sequence[float], pending: int = 0) -> list[float]:
+    """Return Holm's corrected p-values: the i-th smallest of m times m - i + 1, never below the one before.
+
+    Args:
+        values: p-values.
+        pending: further ones that are not known yet. They count as the largest: whatever they turn out to be, none of
+            the values returned grows by them.
+    """
     order = sorted(range(len(values)), key=values.__getitem__)
     corrected = [0.0] * len(values)
     largest = 0.0
     for rank, at in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[at]))
+        largest = max(largest, min(1.0, (len(values) + pending - rank) * values[at]))
         corrected[at] = largest
     return corrected
 
 
 def judge(
-    measured: Sequence[Measured | None], signs: Sequence[Literal[-1, 1]], significance: float, power: float
+    measured: Sequence[Measured | None],
+    signs: Sequence[Literal[-1, 1]],
+    significance: float,
+    power: float,
+    pending: int = 0,
 ) -> list[Verdict]:
-    """Return the verdicts on claims; None is a claim of which nothing was measured, and which is not corrected for.
+    """Return the verdicts on claims; None is a claim of which nothing was measured, not corrected for unless pending.
 
     Args:
         measured: of each claim.
         signs: the sign of D that each claims.
         significance: the chance of any decided claim, where no difference is real.
         power: for which further seeds are reckoned.
+        pending: how many of those of which nothing was measured are still to be, and are corrected for.
     """
     there = [one for one in measured if one is not None]
-    corrected = holm([one.p for one in there])
+    corrected = holm([one.p for one in there], pending)
     ranks = np.argsort(np.argsort([one.p for one in there], kind="stable"), kind="stable")
     found = iter(zip(there, corrected, ranks, strict=True))
     verdicts = []
@@ -155,7 +166,7 @@ def judge(
             verdicts.append(Verdict("undecided"))
             continue
         _, p, rank = next(found)
-        level = significance / (len(there) - int(rank))
+        level = significance / (len(there) + pending - int(rank))
         verdicts.append(_verdict(one, sign, p, significance, level, power))
     return verdicts
 
