@@ -175,25 +175,14 @@ main()
 
 def test_a_study_that_is_interrupted_leaves_a_report_of_what_there_is(written, tmp_path):
     written(HOT, recipe=SHARED.replace("epochs: 3", "epochs: 12"))
-    words = [
-        sys.executable,
-        "-c",
-        INTERRUPTED,
-        "study",
-        "s.yaml",
-        "--out",
-        "cut",
-        "--jobs",
-        "2",
-        "--accelerator",
-        "cpu",
-    ]
+    options = ["--out", "cut", "--jobs", "2", "--accelerator", "cpu"]
+    words = [sys.executable, "-c", INTERRUPTED, "study", "s.yaml", *options]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=tmp_path, text=True) as study:
         while not (tmp_path / "cut/report.html").exists():  # the first run has ended
             time.sleep(0.01)
             assert study.poll() is None, study.stderr.read()
         study.send_signal(signal.SIGINT)
-        said = study.communicate(timeout=60)[1].splitlines()
+        said = study.communicate(timeout=100)[1].splitlines()
     assert study.returncode == 130
     assert said[-2:] == [
         "s: stopping; its report is written",

@@ -128,6 +128,7 @@ def make(
             display.say(f"{prepared.name}: stopping; its report is written")
             raise
         finally:
+            maker.close()  # so that no run ends while its report is written
             outcome = account.write()
         return outcome
 

@@ -42,7 +42,7 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End what is still going on."""
+        """End what is still going on; nothing happens where it has ended."""
 
 
 def stage_keys(plan: Plan) -> dict[str, str]:
