@@ -47,12 +47,28 @@ def tiny():
 
 @pytest.fixture
 def train(tmp_path):
-    """Return a function that trains tiny networks, one of seed 3 if not told, by a method and returns its state."""
+    """Return a function that trains tiny networks, one of seed 3 if not told, by a method and returns its state.
+
+    On a GPU (`device`), data and networks are there; the teacher is the caller's.
+    """
     runs = iter(range(100))
 
-    def one(method, teacher=None, mix=None, folder=None, seeds=(3,), matchers=(), change=None, **training):
+    def one(
+        method,
+        teacher=None,
+        mix=None,
+        folder=None,
+        seeds=(3,),
+        matchers=(),
+        change=None,
+        lr=0.1,
+        device="cpu",
+        **training,
+    ):
         place = folder or tmp_path / str(next(runs))
-        cohort = method.cohort([network(seed) for seed in seeds])
+        settings = {"epochs": 3, "batch_size": 16} | training
+        runtime = Runtime(device, 1, 1, settings.get("precision", "32-true"))
+        cohort = method.cohort([network(seed).to(runtime.device) for seed in seeds])
         if change is not None:
             change(cohort)
         room = Room(EXAMPLES, folder=place)
@@ -60,20 +76,19 @@ def train(tmp_path):
         for link in objective.comparison.links if matchers else ():
             torch.manual_seed(9)
             if (coding := link.matcher.coding()) is not None:
-                link.matcher.take(coding.coder.encoder)
+                link.matcher.take(coding.coder.encoder.to(runtime.device))
             if link.matcher.surveys:
                 link.matcher.settle(link.matcher.survey([torch.randn(4, *pair.teacher.shape) for pair in link.pairs]))
-        settings = {"epochs": 3, "batch_size": 16} | training
         with Display(silent=True) as display:
             return fit(
                 objective,
-                examples(Mixup(1.0) if mix else None),
+                examples(Mixup(1.0) if mix else None, device=runtime.device),
                 None,
-                optimisers=[SGD(0.1)] * len(cohort.parts),
+                optimisers=[SGD(lr)] * len(cohort.parts),
                 rate=Cosine(),
                 training=Training(**settings),
                 seed=5,
-                runtime=Runtime("cpu", 1, 1, settings.get("precision", "32-true")),
+                runtime=runtime,
                 display=display,
                 folder=place,
             )

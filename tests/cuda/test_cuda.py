@@ -3,16 +3,11 @@
 import pytest
 import torch
 
-from limbeck.core import Batch, Clock, Objective, Output, Peers, Room
+from limbeck.core import Batch, Clock, Objective, Output, Peers
 from limbeck.data import draws
 from limbeck.targets import PSKD, CrossEntropy, Hinton, LabelSmoothing
 from limbeck.tasks import Classification
-from limbeck.train.loop import Training, fit
-from limbeck.train.optimisers import SGD
-from limbeck.train.progress import Display
-from limbeck.train.rates import Cosine
 from limbeck.train.record import Sums
-from limbeck.train.runtime import Runtime
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -25,37 +20,24 @@ def taught(method):
     return (lambda view: Output(view.flatten(1)[:, :4])) if method.needs.teacher else None
 
 
-def run(method, folder, device, examples, network, **training):
-    runtime = Runtime(device, 1, 1, training.get("precision", "32-true"))
-    objective = Objective(Peers([network()]), method, Classification(), taught(method), Room(61, folder=folder))
-    with Display(silent=True) as display:
-        return fit(
-            objective,
-            examples(device=runtime.device),
-            None,
-            optimisers=[SGD(0.05)],
-            rate=Cosine(),
-            training=Training(epochs=2, batch_size=16, **training),
-            seed=5,
-            runtime=runtime,
-            display=display,
-            folder=folder,
-        )
+@pytest.fixture
+def run(train):
+    """Return a function that trains the tiny network for two epochs on a device."""
+    return lambda method, device, **more: train(method, taught(method), lr=0.05, device=device, epochs=2, **more)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: f"{method}")
-def test_cuda_agrees_with_cpu(method, tmp_path, weights, tiny):
-    cpu = weights(run(method, tmp_path / "cpu", "cpu", *tiny))
-    cuda = weights(run(method, tmp_path / "cuda", "cuda", *tiny)).cpu()
+def test_cuda_agrees_with_cpu(method, run, weights):
+    cpu, cuda = (weights(run(method, device)).cpu() for device in ("cpu", "cuda"))
     torch.testing.assert_close(cuda, cpu, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_mixed_precision_trains_and_resumes(precision, tmp_path, weights, tiny):
+def test_mixed_precision_trains_and_resumes(precision, run, tmp_path, weights):
     """The second call loads the first one's last checkpoint, loss scaler included."""
-    state = run(PSKD(0.8), tmp_path, "cuda", *tiny, precision=precision, clip=1.0)
+    state = run(PSKD(0.8), "cuda", folder=tmp_path, precision=precision, clip=1.0)
     assert weights(state).isfinite().all()
-    again = run(PSKD(0.8), tmp_path, "cuda", *tiny, precision=precision, clip=1.0)
+    again = run(PSKD(0.8), "cuda", folder=tmp_path, precision=precision, clip=1.0)
     assert torch.equal(weights(state), weights(again))
     assert state.runtime.state_dict() == again.runtime.state_dict()
 

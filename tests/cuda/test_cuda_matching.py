@@ -8,15 +8,11 @@ from limbeck.matching import AttentionTransfer, FactorTransfer, FitNet, InheritE
 from limbeck.targets import DML, Hinton
 from limbeck.tasks import Classification
 from limbeck.teachers.teacher import Teacher
-from limbeck.train.loop import Training, fit
-from limbeck.train.optimisers import SGD
-from limbeck.train.progress import Display
-from limbeck.train.rates import Cosine
 from limbeck.train.record import Sums, read
-from limbeck.train.runtime import Runtime
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
+METHOD = Hinton(0.5, 2.0)
 CODED = FactorTransfer(5.0, coder="autoencoder", factors=3)
 MATCHERS = {
     "at": AttentionTransfer(20.0),
@@ -29,11 +25,14 @@ MATCHERS = {
 }
 
 
+def teacher(network, device):
+    return Teacher(network(11, width=6, norm="batch").to(device))
+
+
 def objective_of(matchers, network, device, method=None, students=1):
-    teacher = None if method is not None else Teacher(network(11, width=6, norm="batch").to(device))
+    taught_by = None if method is not None else teacher(network, device)
     nets = [network(3 + i).to(device) for i in range(students)]
-    method = method or Hinton(0.5, 2.0)
-    objective = Objective(Peers(nets), method, Classification(), teacher, 61, matchers, (1, 8, 8), 5)
+    objective = Objective(Peers(nets), method or METHOD, Classification(), taught_by, 61, matchers, (1, 8, 8), 5)
     for link in objective.comparison.links:
         torch.manual_seed(9)
         if link.source is None and (coding := link.matcher.coding()) is not None:
@@ -41,28 +40,21 @@ def objective_of(matchers, network, device, method=None, students=1):
     return objective.to(device)
 
 
-def run(matchers, folder, device, examples, network, **training):
-    runtime = Runtime(device, 1, 1, training.get("precision", "32-true"))
-    objective = objective_of(matchers, network, runtime.device)
-    with Display(silent=True) as display:
-        return fit(
-            objective,
-            examples(device=runtime.device),
-            None,
-            optimisers=[SGD(0.02)],
-            rate=Cosine(),
-            training=Training(epochs=2, batch_size=16, **training),
-            seed=5,
-            runtime=runtime,
-            display=display,
-            folder=folder,
-        )
+@pytest.fixture
+def run(train, tiny):
+    """Return a function that trains the tiny network beside a teacher for two epochs on a device."""
+    _, network = tiny
+
+    def one(matchers, device, **more):
+        taught_by = teacher(network, torch.device(device))
+        return train(METHOD, taught_by, matchers=matchers, lr=0.02, device=device, epochs=2, **more)
+
+    return one
 
 
 @pytest.mark.parametrize("matcher", MATCHERS.values(), ids=MATCHERS)
-def test_cuda_agrees_with_cpu(matcher, tmp_path, weights, tiny):
-    cpu = weights(run([matcher], tmp_path / "cpu", "cpu", *tiny))
-    cuda = weights(run([matcher], tmp_path / "cuda", "cuda", *tiny)).cpu()
+def test_cuda_agrees_with_cpu(matcher, run, tmp_path, weights):
+    cpu, cuda = (weights(run([matcher], device, folder=tmp_path / device)).cpu() for device in ("cpu", "cuda"))
     torch.testing.assert_close(cuda, cpu, rtol=1e-2, atol=1e-2)
     ours, theirs = (read(tmp_path / device / "metrics.jsonl")[0] for device in ("cuda", "cpu"))
     shares = [name for name in theirs if name.startswith("gradient share")]
@@ -71,14 +63,14 @@ def test_cuda_agrees_with_cpu(matcher, tmp_path, weights, tiny):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_mixed_precision_trains_and_resumes(precision, tmp_path, weights, tiny, stopped):
+def test_mixed_precision_trains_and_resumes(precision, run, tmp_path, weights, stopped):
     """Stopped in the middle of an epoch; loss scaler, adapters and shares are in the checkpoint."""
     matchers, settings = list(MATCHERS.values()), {"precision": precision, "clip": 1.0, "checkpoint_steps": 1}
-    whole = run(matchers, tmp_path / "whole", "cuda", *tiny, **settings)
+    whole = run(matchers, "cuda", folder=tmp_path / "whole", **settings)
     assert weights(whole).isfinite().all()
     with stopped(2):
-        run(matchers, tmp_path / "cut", "cuda", *tiny, **settings)
-    again = run(matchers, tmp_path / "cut", "cuda", *tiny, **settings)
+        run(matchers, "cuda", folder=tmp_path / "cut", **settings)
+    again = run(matchers, "cuda", folder=tmp_path / "cut", **settings)
     torch.testing.assert_close(weights(again), weights(whole), rtol=1e-2, atol=1e-3)
     first, other = (read(tmp_path / name / "metrics.jsonl")[0] for name in ("whole", "cut"))
     assert first.keys() == other.keys()
