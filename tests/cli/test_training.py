@@ -84,7 +84,7 @@ def test_the_teachers_best_weights_are_another_teacher(tiny, tmp_path):
     tiny(*kd, "teacher.which=best", "--folder", "runs/best")
     assert (content(tmp_path / "runs/last")["teacher"] == content(tmp_path / "runs/best")["teacher"]) == (best == 4)
     label = json.loads((tmp_path / "runs/best/environment.json").read_text())["teacher"]
-    assert label == "cnn by cross_entropy, best"
+    assert label == "cnn by cross_entropy for 4 epochs, best"
 
 
 def test_best_weights_need_a_validation_split(tiny, refused):

@@ -4,12 +4,9 @@ import pytest
 
 from limbeck.recipes.shipped import recipe_tables
 from limbeck.studies.make import prepare
-<<<<<<< HEAD
-from limbeck.studies.schedule import stage_keys
-from limbeck.studies.study import read_study, study_names
-=======
 from limbeck.studies.names import study_names
->>>>>>> 1df53c9 (Let list, show and copy know the shipped studies)
+from limbeck.studies.schedule import stage_keys
+from limbeck.studies.study import read_study
 
 
 @pytest.mark.parametrize("name", study_names())

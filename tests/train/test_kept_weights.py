@@ -176,7 +176,7 @@ def test_a_stage_keeps_what_its_student_asks_for_also_when_it_was_trained_before
     assert len(list((tmp_path / "stages").iterdir())) == 1
     one, other = (files.read_json(tmp_path / name / "environment.json") for name in ("first", "second"))
     assert one["content"]["teacher"] != other["content"]["teacher"]
-    assert one["teacher"] == "cnn by cross_entropy, epoch-2"
+    assert one["teacher"] == "cnn by cross_entropy for 4 epochs, epoch-2"
     assert (tmp_path / "first" / one["teacher_run"]).resolve() == stage.resolve()
 
 

@@ -57,9 +57,10 @@ def plan(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ()) -> 
         LimbeckError: an unknown key or name (the nearest is suggested), a wrong value, a recipe that cannot be scaled,
             an override that every stage sets otherwise. Where an override was meant for one stage, it is said how.
     """
+    given = overrides
     tree, overrides = unrolled(tree, where, overrides)
     try:
-        return replace(_planned(tree, where, overrides), reference=reference_of(overridden(tree, overrides), overrides))
+        return replace(_planned(tree, where, overrides), reference=reference_of(overridden(tree, overrides), given))
     except LimbeckError as error:
         if (meant := _meant(tree, where, overrides, str(error))) is None:
             raise

@@ -211,7 +211,7 @@ def _matched(matcher: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Return a matcher for a share of the epochs, whose layers are found anew: the networks are others."""
     fields = _timed(matcher, share) if share < 1 else dict(matcher)
     fields |= {name: None for name in _OF_LAYERS if name in fields}
-    if "coder_epochs" in fields:
+    if "coder_epochs" in fields and fields["between"] == "teacher":
         fields["coder_epochs"] = max(1, round(fields["coder_epochs"] * share))
     if "matcher" in fields:
         fields["matcher"] = _matched(matcher["matcher"], share)

@@ -4,8 +4,9 @@
     generations: 3                           generation-1 to generation-3: the recipe's own network three times
 
 The first learns from labels alone; the others have the recipe's method and matchers, and its `teacher` without a
-source. `stages` may change single links by their names, and so may overrides. The generations after the first have
-seeds of their own, 1000 apart, so that they begin with other weights and see other views.
+source. `stages` may change single links by their names, and so may overrides. The last link has the recipe's seed, so
+that it is a pair with a run of that seed without a teacher. Links before it of the same network have seeds of their
+own, 1000 apart: none begins with the weights, and sees the views, from which its teacher began.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def unrolled(tree: Mapping[str, Any], where: str, overrides: Sequence[str] = ())
     if len(chosen) == 2:
         raise LimbeckError(f"{where}: chain and generations are two ways to write a sequence: give one of them")
     _refuse(plain, chosen[0], where)
-    links = _chain(own["chain"], where) if chosen == ["chain"] else _generations(own, where)
+    links = _chain(own["chain"], where) if chosen == ["chain"] else _generations(own["generations"], where)
+    links = _linked(_seeded(links, own.get("seed", 0), where))
     changes = plain.get("stages") or {}
     for name in changes:
         if name not in links:
@@ -76,16 +78,25 @@ def _chain(networks: Any, where: str) -> dict[str, dict[str, Any]]:
     between = len(networks) - 2
     assistants = ["assistant"] if between == 1 else [f"assistant-{i + 1}" for i in range(between)]
     names = ["teacher", *assistants, "student"]
-    return _linked({name: {"model": network} for name, network in zip(names, networks, strict=True)})
+    return {name: {"model": network} for name, network in zip(names, networks, strict=True)}
 
 
-def _generations(tree: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
-    count, seed = tree["generations"], tree.get("seed", 0)
+def _generations(count: Any, where: str) -> dict[str, dict[str, Any]]:
     if not isinstance(count, int) or isinstance(count, bool) or count < 2:
         raise LimbeckError(f"{where}: generations is a whole number of at least 2; it is {count!r}")
+    return {f"generation-{i + 1}": {} for i in range(count)}
+
+
+def _seeded(links: Mapping[str, dict[str, Any]], seed: Any, where: str) -> dict[str, dict[str, Any]]:
+    """Return links with seeds of their own, where one of the same network comes later."""
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise LimbeckError(f"{where}: seed: must be a whole number; it is {seed!r}")
-    return _linked({f"generation-{i + 1}": {"seed": seed + SEEDS_APART * i} if i else {} for i in range(count)})
+    networks = [link.get("model") for link in links.values()]
+    later = [networks[i + 1 :].count(network) for i, network in enumerate(networks)]
+    return {
+        name: link | ({"seed": seed + SEEDS_APART * again} if again else {})
+        for (name, link), again in zip(links.items(), later, strict=True)
+    }
 
 
 def _linked(links: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

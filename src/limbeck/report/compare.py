@@ -17,11 +17,11 @@ from limbeck.plain import CODER_FILE, flat, last_stage, whole_recipe_of
 
 Which = Literal["last", "best"]
 
-SCALED = (
+COLUMNS = (
+    *FIGURES,
     Figure("scaled_nll", "NLL, T-scaled", 1, lower_is_better=True, digits=3),
     Figure("scaled_ece", "ECE %, T-scaled", 100, lower_is_better=True, digits=2),
 )
-COLUMNS = (*FIGURES, *SCALED)
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,14 @@ def require(groups: Sequence[Group], which: Which) -> None:
 
 
 def _labels(runs: Sequence[FinishedRun]) -> list[str]:
-    """Name each group by its method and by what else it has that not all groups have."""
-    trees = [_described(run) for run in runs]
+    """Name each group, with the mark of its recipe where another one has the same name."""
+    labels = labels_of([described(run) for run in runs])
+    marked = zip(labels, (run.environment["group"][:6] for run in runs), strict=True)
+    return [f"{label} ({mark})" if labels.count(label) > 1 else label for label, mark in marked]
+
+
+def labels_of(trees: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name each of what `described` returned by its method, and by what else it has that not all have."""
     keys = [key for key in dict.fromkeys(key for tree in trees for key in tree) if key != "method.name"]
     differing = [key for key in keys if any(_differs(key, tree, trees) for tree in trees)]
     places = {key: key.removesuffix(".name") for key in differing}
@@ -181,13 +187,10 @@ def _labels(runs: Sequence[FinishedRun]) -> list[str]:
     for tree in trees:
         rest = [f"{words[key]}={_show(tree[key])}" for key in differing if key in tree and _differs(key, tree, trees)]
         labels.append(", ".join([tree["method.name"], *rest]))
-    hashes = [run.environment["group"][:6] for run in runs]
-    return [
-        f"{label} ({mark})" if labels.count(label) > 1 else label for label, mark in zip(labels, hashes, strict=True)
-    ]
+    return labels
 
 
-def _described(run: FinishedRun) -> dict[str, Any]:
+def described(run: FinishedRun) -> dict[str, Any]:
     """Return the leaves of a recipe that may tell it from others: not its teacher's place, seed or reference."""
     silent, apart = {"seed", "data.workers", "training.checkpoint_steps", "training.trace"}, {"teacher", "reference"}
     leaves = flat(run.recipe).items()
@@ -224,7 +227,7 @@ def _show_item(item: Any) -> str:
 
 def paired(group: Group, first: Group, key: str, which: Which) -> Paired | None:
     """Return the paired difference of a figure, or None with fewer than two common seeds or on other test sets."""
-    from scipy import stats
+    from limbeck.studies.verdict import measure
 
     ours, theirs = group.values(key, which), first.values(key, which)
     seeds = sorted(ours.keys() & theirs.keys())
@@ -232,10 +235,8 @@ def paired(group: Group, first: Group, key: str, which: Which) -> Paired | None:
     if len(seeds) < 2 or not same_test:
         return None
     differences = np.array([ours[seed] - theirs[seed] for seed in seeds])
-    spread = float(differences.std(ddof=1))
-    half_width = float(stats.t.ppf(0.975, len(seeds) - 1)) * spread / math.sqrt(len(seeds))
-    p = float(stats.ttest_1samp(differences, 0.0).pvalue) if spread > 0 else math.nan
-    return Paired(float(differences.mean()), half_width, p, len(seeds))
+    found = measure([differences], 0.0, scale=max(map(abs, [*ours.values(), *theirs.values()])))
+    return Paired(found.mean, found.high - found.mean, found.p if found.spread else math.nan, len(seeds))
 
 
 def _members(*groups: Group) -> list[FinishedRun]:

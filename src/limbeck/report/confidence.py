@@ -16,9 +16,9 @@ from limbeck.recipes.rerun import test_examples
 from limbeck.report.compare import FinishedRun
 from limbeck.report.drawing import write_html
 from limbeck.report.pictures import photograph, png
-from limbeck.report.predictions import read_predictions
 from limbeck.report.students import check_same_test, label_of, path_of, read_student, tested_on
 from limbeck.tasks.classification import Predictions
+from limbeck.train.predictions import read_predictions
 
 SHOWN = 5
 

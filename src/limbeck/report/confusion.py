@@ -15,8 +15,8 @@ from limbeck.analysis.confusion import confusion, most_confused, shares
 from limbeck.errors import LimbeckError
 from limbeck.report.compare import FinishedRun
 from limbeck.report.drawing import numbers_file, plain, sections, write_html
-from limbeck.report.predictions import read_predictions
 from limbeck.report.students import check_same_test, class_names, label_of, path_of, read_student, read_students
+from limbeck.train.predictions import read_predictions
 
 # pairs of each network in the table, and classes in a picture
 _PAIRS, _SHOWN = 10, 200

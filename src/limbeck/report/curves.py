@@ -15,7 +15,7 @@ from limbeck.analysis.confidence import probabilities
 from limbeck.metrics import Reliability, confidences, reliability, risk_coverage
 from limbeck.report.compare import FinishedRun, Group, Which
 from limbeck.report.drawing import MUTED, Exhibit, faint, line, plain, symbol
-from limbeck.report.predictions import read_predictions
+from limbeck.train.predictions import read_predictions
 
 # more groups than this have neither bands nor lines of the training error, in which nothing would be seen
 _CROWD = 6

@@ -17,10 +17,10 @@ from limbeck.metrics import summary
 from limbeck.metrics.figures import FIGURES
 from limbeck.report.compare import FinishedRun, Which, read_runs
 from limbeck.report.drawing import COLOURS, numbers_file, plain, sections, write_html
-from limbeck.report.predictions import read_predictions
 from limbeck.report.students import check_same_test, label_of, path_of, read_student, read_students
 from limbeck.tasks.classification import ENSEMBLE, Predictions, ensemble
 from limbeck.teachers.lineage import lineage
+from limbeck.train.predictions import read_predictions
 
 MEASURES = {
     "disagreement": "disagreement %",
@@ -72,6 +72,8 @@ def members_of(runs: Sequence[Path], sequence: bool) -> list[FinishedRun]:
             for place in dict.fromkeys(places):
                 line = lineage(place) if sequence else [place]
                 found += [one for each in line for one in read_students(each) if one.student != ENSEMBLE]
+        elif sequence:
+            raise LimbeckError(f"--sequence takes whole runs with those that taught them: name {run.parent}, not {run}")
         else:
             found.append(read_student(run))
     named = [path_of(one) for one in found]

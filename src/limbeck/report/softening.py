@@ -13,9 +13,9 @@ import torch
 from limbeck import files
 from limbeck.analysis.softening import Softening, softening
 from limbeck.report.drawing import line, sections, write_html
-from limbeck.report.predictions import read_predictions
 from limbeck.report.students import read_students
 from limbeck.targets.tfkd_reg import virtual_teacher
+from limbeck.train.predictions import read_predictions
 
 TEMPERATURES = tuple(2 ** (i / 2) for i in range(13))
 CORRECT = 0.99

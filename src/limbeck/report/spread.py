@@ -15,8 +15,8 @@ from limbeck.analysis.spread import class_spread
 from limbeck.errors import LimbeckError
 from limbeck.report.compare import FinishedRun
 from limbeck.report.drawing import COLOURS, numbers_file, plain, sections, write_html
-from limbeck.report.predictions import read_predictions
 from limbeck.report.students import check_same_test, label_of, path_of, read_students
+from limbeck.train.predictions import read_predictions
 from limbeck.train.record import read
 
 KEYS = ("spread", "training_error", "test_error", "gap")

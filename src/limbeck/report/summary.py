@@ -13,7 +13,7 @@ from limbeck.report.compare import COLUMNS, FinishedRun, Group, Which
 
 MARK = "↳ "
 # who changes one of these makes another experiment, of which a recipe's numbers say nothing
-_EXPERIMENT = {"model", "method", "matchers", "peers", "teacher"}
+_EXPERIMENT = {"model", "method", "matchers", "peers", "teacher", "chain", "generations"}
 
 
 class Interval(NamedTuple):

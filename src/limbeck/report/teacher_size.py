@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from limbeck import files
 from limbeck.errors import LimbeckError
-from limbeck.report.compare import FinishedRun, read_runs
+from limbeck.report.compare import FinishedRun, described, labels_of, read_runs
 from limbeck.report.drawing import COLOURS, line, numbers_file, plain, sections, write_html
 from limbeck.report.students import check_same_test, path_of
 from limbeck.tasks.classification import ENSEMBLE
@@ -29,7 +29,8 @@ class Taught(NamedTuple):
 
     Attributes:
         path: RUN, or RUN/student-1.
-        line: what it has in common with the others of its line: network, method, and how its teacher was trained.
+        line: what it has in common with the others of its line: network, method, all else of its recipe that not all
+            students have, and how its teacher was trained.
         teacher: the teacher's network; nothing without one.
         parameters: of the teacher; None without one.
         error: of the student, a share.
@@ -58,7 +59,10 @@ def write_capacity(runs: Sequence[Path], out: Path) -> list[dict[str, str]]:
     numbers = numbers_file(out)
     students = [one for one in read_runs(runs) if one.student != ENSEMBLE]
     check_same_test(students)
-    found = [measure(one) for one in students]
+    trees = [{key: value for key, value in described(one).items() if key != "teacher"} for one in students]
+    networks = [tree.pop("model.name") for tree in trees]
+    lines = [f"{network} by {label}" for network, label in zip(networks, labels_of(trees), strict=True)]
+    found = [measure(one, told) for one, told in zip(students, lines, strict=True)]
     if all(one.parameters is None for one in found):
         raise LimbeckError("none of these runs was taught by another run or stage: give students of several teachers")
     rows = [_row(members) for members in grouped(found)]
@@ -68,15 +72,16 @@ def write_capacity(runs: Sequence[Path], out: Path) -> list[dict[str, str]]:
     return rows
 
 
-def measure(student: FinishedRun) -> Taught:
+def measure(student: FinishedRun, told: str) -> Taught:
     """Return a student with what its teacher was.
+
+    Args:
+        student: its run.
+        told: its own network, method and the like, in words.
 
     Raises:
         LimbeckError: a folder is damaged, or its teacher is not there any more.
     """
-    method, network = student.recipe["method"], student.recipe["model"]["name"]
-    changed = [f"{key} {_shown(value)}" for key, value in method.items() if key != "name" and value is not None]
-    told = f"{network} by {method['name']}" + (f" ({', '.join(changed)})" if changed else "")
     error, choice = student.results["last"]["error"], teacher_of(student.folder)
     if choice is None or choice.run is None:
         return Taught(path_of(student), told, "", None, error, float("nan"))
@@ -93,10 +98,6 @@ def measure(student: FinishedRun) -> Taught:
         error,
         float(figures.get("error", "nan")),
     )
-
-
-def _shown(value: Any) -> str:
-    return " ".join(map(str, value.values())) if isinstance(value, dict) else str(value)
 
 
 def grouped(found: Sequence[Taught]) -> list[list[Taught]]:

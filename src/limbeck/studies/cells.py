@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ def expand(study: Study, where: str, overrides: Sequence[str] = (), scale: str |
         LimbeckError: two axes, a cell and an axis, or an override and one of these set the same field; two cells are
             the same run; a cell's recipe is broken (the cell is named).
     """
+    if any(text.partition("=")[0] == "scale" for text in overrides):
+        raise LimbeckError(f"{where}: a study has one scale for all cells: write --scale tiny, not scale=tiny")
     named = {name: _changes(changes, f"{where}, cell {name!r}") for name, changes in study.cells.items()}
     wished = scale or study.scale
     outside: dict[str, Mapping[str, Any]] = {"the study's seeds": {"seed": 0}} | (
@@ -144,9 +147,20 @@ def _ranked(trees: dict[str, dict[str, Any]], where: str, overrides: Sequence[st
     }
 
 
+# fields of which a name alone may be written
+_NAMED = {"method", "model", "optimiser", "schedule", "source", "mix"}
+
+
 def _field(key: str, value: Any) -> str:
     """Return the field that a leaf is: `method: pskd` is `method.name: pskd`."""
-    return f"{key}.name" if isinstance(value, str) and key.rpartition(".")[2] in {"method", "model"} else key
+    return f"{key}.name" if isinstance(value, str) and key.rpartition(".")[2] in _NAMED else key
+
+
+def _meet(one: str, other: str) -> bool:
+    """Say whether two fields are one, or one is of the other, of a stage or of all."""
+    shared = [re.sub(r"^stages\.[^.]+\.", "", field) for field in (one, other)]
+    first, second = (one, other) if "stages." in one and "stages." in other else shared
+    return first == second or first.startswith(f"{second}.") or second.startswith(f"{first}.")
 
 
 def _refuse_conflicts(setters: Sequence[tuple[str, Mapping[str, Any]]], where: str) -> None:
@@ -155,19 +169,25 @@ def _refuse_conflicts(setters: Sequence[tuple[str, Mapping[str, Any]]], where: s
     for who, changes in setters:
         for field in (_field(key, value) for key, value in flat(changes).items()):
             for other, owner in known.items():
-                if owner != who and (field == other or field.startswith(f"{other}.") or other.startswith(f"{field}.")):
+                if owner != who and _meet(field, other):
                     shorter = min(field, other, key=len)
                     raise LimbeckError(f"{where}: {owner} and {who} both set {shorter}: leave it to one of them")
             known[field] = who
 
 
 def _refuse_twins(cells: Sequence[Cell], where: str) -> None:
-    """Refuse two cells that are one run: what tells them apart reaches neither."""
+    """Refuse two cells that are one run, for what tells them apart reaches neither; and two seeds that are one run."""
     known: dict[str, str] = {}
     for cell in cells:
-        first = next(iter(cell.plans.values()))
-        plain = first.plain(list(first.stages)[-1])
-        content = json.dumps({key: value for key, value in plain.items() if key != "reference"}, sort_keys=True)
+        contents = {seed: _content(plan) for seed, plan in cell.plans.items()}
+        if len(set(contents.values())) < len(contents):
+            raise LimbeckError(f"{where}: the seeds of cell {cell.name!r} are the same run: it sets a seed of its own")
+        content = next(iter(contents.values()))
         if content in known:
             raise LimbeckError(f"{where}: the cells {known[content]!r} and {cell.name!r} are the same run: remove one")
         known[content] = cell.name
+
+
+def _content(plan: Plan) -> str:
+    plain = plan.plain(list(plan.stages)[-1])
+    return json.dumps({key: value for key, value in plain.items() if key != "reference"}, sort_keys=True)

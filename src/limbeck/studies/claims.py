@@ -12,6 +12,7 @@ figures, and a claim says that one linear form, left minus right, is below (or a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -133,6 +134,8 @@ def _side(pieces: Sequence[tuple[str, str]], cells: Sequence[Cell]) -> tuple[dic
         kind, word = rest.pop(0) if rest else ("end", "")
         if kind == "number":
             number = float(word.rstrip("% \t")) * (0.01 if word.endswith("%") else 1.0)
+            if not math.isfinite(number):
+                raise LimbeckError(f"{word!r} is no finite number")
             if not rest or rest[0][0] != "times":
                 constant += factor * number
                 continue

@@ -43,15 +43,12 @@ class Cluster(Executor):
         self._ray: Any = ray
         self._gpus = gpus_per_run
         _connect(self._ray, address)
-        there = self._ray.cluster_resources()
-        lacking = [
-            f"{wanted:g} {kind}(s)"
-            for kind, wanted in (("CPU", threads), ("GPU", gpus_per_run))
-            if there.get(kind, 0) < wanted
-        ]
-        if lacking:
+        wanted = {kind: amount for kind, amount in (("CPU", threads), ("GPU", gpus_per_run)) if amount}
+        machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if not any(all(has.get(kind, 0) >= amount for kind, amount in wanted.items()) for has in machines):
             self._ray.shutdown()
-            raise LimbeckError(f"a run needs {' and '.join(lacking)}, and no machine of the Ray cluster has them")
+            needs = " and ".join(f"{amount:g} {kind}(s)" for kind, amount in wanted.items())
+            raise LimbeckError(f"a run needs {needs}, and no machine of the Ray cluster has them")
         self._limit = jobs or 10**6
         self._board = self._ray.remote(num_cpus=0)(_Board).remote()
         self._task = self._ray.remote(num_cpus=threads, num_gpus=gpus_per_run, max_retries=0)(_execute)

@@ -86,17 +86,17 @@ def over_examples(claim: Claim, folders: Mapping[str, Mapping[int, Path]], seeds
     if not set(claim.metrics) <= set(MEANS):
         return None
     parts: dict[Figure, list[Float64[np.ndarray, " examples"]]] = {figure: [] for figure in claim.weights}
-    ids = None
+    first = None
     for figure in claim.weights:
         for seed in seeds:
             said = read_predictions(folders[figure.cell][seed], figure.student or "student", figure.which)
-            ids = said.ids if ids is None else ids
-            if not np.array_equal(ids, said.ids):
+            first = said if first is None else first
+            if not np.array_equal(first.ids, said.ids) or not np.array_equal(first.labels, said.labels):
                 return None
             parts[figure].append(losses(figure.metric, said))
     differences = sum(
         (weight * np.mean(parts[figure], axis=0) for figure, weight in claim.weights.items()),
-        np.zeros(0 if ids is None else len(ids)),
+        np.zeros(0 if first is None else len(first.ids)),
     )
     low, high = bootstrap(differences + claim.constant)
     return OverExamples(low, high, _mcnemars(claim, parts, seeds))

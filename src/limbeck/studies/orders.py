@@ -17,22 +17,6 @@ from limbeck.recipes.read import plan
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
 
-# A run's failure is a result of the study, whatever a recipe's or a user's own class did; an interruption is none.
-FAILURES = (
-    LimbeckError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
 
 class Order(NamedTuple):
     """A run to be made.
@@ -98,17 +82,20 @@ class Relay(Display):
 def execute(order: Order, report: Report) -> None:
     """Make a run in this process, or find it finished; a failure is reported, and nothing is raised."""
     torch.set_num_threads(order.threads)
+    failed: Event | None = None
     try:
         found = plan(order.recipe, order.name)
         runtime = Runtime(order.accelerator, devices=1, nodes=1, precision=found.student.training.precision)
         with Relay(order.name, report) as display:
             found.run(Path(order.folder), runtime, display, name=order.name, shared=True)
-    except FAILURES as error:
+    except Exception as error:
+        # whatever a recipe's or a user's own class did is a result of the study; an interruption is none
         trace = "" if isinstance(error, LimbeckError) else traceback.format_exc()
-        report(Event(order.name, "failed", reason(error), trace=trace))
+        failed = Event(order.name, "failed", reason(error), trace=trace)
+    if failed is not None:
+        # only now nothing holds the run's tensors any more
         _clear()
-        return
-    report(Event(order.name, "done"))
+    report(failed or Event(order.name, "done"))
 
 
 def reason(error: BaseException) -> str:

@@ -119,7 +119,10 @@ def judged(
         if not why and len(study.seeds) < 2:
             why = "one seed only: no test is made"
         elif not why:
-            measured = measure(*_samples(claim, runs, study, differences))
+            scale = max(
+                (abs(value) for figure in claim.weights for value in _values(runs, figure).values()), default=0.0
+            )
+            measured = measure(*_samples(claim, runs, study, differences), scale=scale)
         found.append((why, differences, measured))
     signs = [claim.sign for claim in claims]
     pending = sum(_pending(claim, runs, failed, study.seeds) for claim in claims)
@@ -184,8 +187,9 @@ def _samples(
     """Return the independent samples and the constant that `measure` takes."""
     if study.pairing == "seed":
         return [np.array(list(differences.values()))], 0.0
-    samples = [
-        weight * np.array([_values(runs, figure)[seed] for seed in study.seeds])
-        for figure, weight in claim.weights.items()
-    ]
-    return samples, claim.constant
+    # figures of one run belong together
+    samples: dict[str, Float64[np.ndarray, " _"]] = {}
+    for figure, weight in claim.weights.items():
+        values = weight * np.array([_values(runs, figure)[seed] for seed in study.seeds])
+        samples[figure.cell] = samples.get(figure.cell, 0.0) + values
+    return list(samples.values()), claim.constant

@@ -37,7 +37,7 @@ class Worker:
         self.order: Order | None = None
         self._read = b""
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as errors:
+        with log.open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "limbeck.studies.worker"],
                 stdin=subprocess.PIPE,

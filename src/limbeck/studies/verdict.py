@@ -76,19 +76,22 @@ class Verdict:
     needed: int | None = None
 
 
-def measure(samples: Sequence[Float64[np.ndarray, " _"]], constant: float, level: float = 0.95) -> Measured:
+def measure(
+    samples: Sequence[Float64[np.ndarray, " _"]], constant: float, level: float = 0.95, scale: float = 0.0
+) -> Measured:
     """Return what independent samples say of the sum of their means plus a constant.
 
     Args:
         samples: one of D, or one of each cell's weighted figures where they are not paired; at least two values each.
         constant: added to the sum of the means.
         level: of the confidence interval.
+        scale: of the figures of which the samples are made; what is smaller than their rounding is no spread.
     """
     counts = np.array([len(sample) for sample in samples])
     mean = float(sum(sample.mean() for sample in samples)) + constant
     variances = np.array([sample.var(ddof=1) for sample in samples])
-    scale = max(1e-300, *(float(np.abs(sample).max()) for sample in samples), abs(constant))
-    wilcoxon = _wilcoxon(samples[0] + constant) if len(samples) == 1 else None
+    scale = max(1e-300, scale, *(float(np.abs(sample).max()) for sample in samples), abs(constant))
+    wilcoxon = _wilcoxon(samples[0] + constant, _ROUNDING * scale) if len(samples) == 1 else None
     if math.sqrt(variances.sum()) <= _ROUNDING * scale:
         seeds = int(counts.min())
         nothing = abs(mean) <= _ROUNDING * scale
@@ -109,10 +112,11 @@ def _freedom(variances: Float64[np.ndarray, " samples"], counts: np.ndarray) -> 
     return float(parts.sum() ** 2 / (parts**2 / (counts - 1)).sum())
 
 
-def _wilcoxon(differences: Float64[np.ndarray, " seeds"]) -> float:
+def _wilcoxon(differences: Float64[np.ndarray, " seeds"], rounding: float) -> float:
     """Return the two-sided p of Wilcoxon's signed-rank test, without zeros: over all signs, or as scipy does."""
-    size = float(np.abs(differences).max())
-    kept = differences[np.abs(differences) > _ROUNDING * size] if size else differences[:0]
+    # what is equal up to rounding has equal ranks
+    differences = np.round(differences / rounding) * rounding
+    kept = differences[differences != 0]
     if not len(kept):
         return 1.0
     if len(kept) > ENUMERATED:
@@ -175,6 +179,9 @@ def _verdict(
     one: Measured, sign: Literal[-1, 1], corrected: float, significance: float, level: float, power: float
 ) -> Verdict:
     why = "" if one.spread else "the seeds differ by nothing: the sign test stands in for the t-test"
+    if not one.spread and one.wilcoxon is None:
+        why = "the seeds differ by nothing, and figures that are not paired have no test then"
+        return Verdict("undecided", why, one, corrected, CAP + 1)
     if corrected <= significance:
         return Verdict("supported" if one.mean * sign > 0 else "contradicted", why, one, corrected)
     if not one.spread and one.mean == 0:

@@ -186,10 +186,10 @@ def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
     environment = files.read_json(Path(choice.run) / "environment.json")
     recipe = recipe_of(Path(choice.run))
     trained, planned = files.read_json(Path(choice.run) / "results.json")["epochs"], recipe["training"]["epochs"]
-    stopped = f" for {trained} of {planned} epochs" if trained < planned else ""
+    length = f"{trained} of {planned} epochs" if trained < planned else f"{trained} epochs"
     which = choice.which if choice.student is None else f"student-{choice.student}, {choice.which}"
     model = recipe["peers"][choice.student - 1]["model"] if choice.student and recipe.get("peers") else recipe["model"]
-    label = f"{model['name']} by {recipe['method']['name']}{stopped}, {which}"
+    label = f"{model['name']} by {recipe['method']['name']} for {length}, {which}"
     return Origin(label, f"{environment['group']} {which}")
 
 
