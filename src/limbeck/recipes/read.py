@@ -11,8 +11,8 @@ A recipe has the fields of a `Stage`. With `stages:`, each stage starts from the
 
 `chain` and `generations` write such stages in a line (see `limbeck.recipes.sequence`). `scale` shrinks a recipe (see
 `limbeck.recipes.scale`), and `networks` are more networks that a scale ranks the recipe's own among. `description` says
-what the recipe is, `reference` the numbers that it should reach, with their source. Many recipes in one file: see
-`limbeck.recipes.shipped`.
+what the recipe is, `reference` the numbers that it should reach, with their source, and `tune` the space in which
+`limbeck tune` searches. Many recipes in one file: see `limbeck.recipes.shipped`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from limbeck.teachers.plan import Plan, Stage
 from limbeck.teachers.teacher import Model
 
 FIELDS = {field.name for field in fields(Stage)}
-TOP = FIELDS | {"description", "reference", "scale", "networks", "stages"}
+TOP = FIELDS | {"description", "reference", "scale", "networks", "stages", "tune"}
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Plan:

@@ -83,7 +83,7 @@ def expand(study: Study, where: str, overrides: Sequence[str] = (), scale: str |
                 tree = changed_reference(merged(tree, opened), opened)
             trees[name] = tree | ({} if wished is None else {"scale": wished})
             found[name] = kind, at
-    trees = _ranked(trees, where, overrides)
+    trees = ranked(trees, where, overrides)
     cells = [
         Cell(name, *found[name], {seed: _plan(tree, name, where, [*overrides, f"seed={seed}"]) for seed in study.seeds})
         for name, tree in trees.items()
@@ -132,7 +132,7 @@ def _plan(tree: Mapping[str, Any], cell: str, where: str, overrides: Sequence[st
         raise error if place in str(error) else LimbeckError(f"{place}: {error}") from error
 
 
-def _ranked(trees: dict[str, dict[str, Any]], where: str, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+def ranked(trees: dict[str, dict[str, Any]], where: str, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return recipes that a scale shrinks with the networks of all, so that each cell keeps its place among them."""
     shrunk = [name for name, tree in trees.items() if tree.get("scale") in list(SCALES)]
     networks: dict[str, dict[str, Any]] = {}

@@ -71,7 +71,7 @@ def finished(order: Order) -> bool:
         there = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise LimbeckError(f"{folder / 'recipe.yaml'} is missing or damaged; remove its folder") from error
-    before, now = _leaves(there), _leaves(order.recipe)
+    before, now = leaves(there), leaves(order.recipe)
     for key in [*before, *now]:
         if before.get(key) != now.get(key):
             raise LimbeckError(
@@ -81,7 +81,7 @@ def finished(order: Order) -> bool:
     return done
 
 
-def _leaves(recipe: Any) -> dict[str, Any]:
+def leaves(recipe: Any) -> dict[str, Any]:
     """Return the leaves of a recipe and its stages that change a result."""
     if not isinstance(recipe, Mapping):
         return {}
