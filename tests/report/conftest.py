@@ -1,6 +1,7 @@
 """Folders of finished runs with figures of one's own choice, written without training."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import yaml
 from pages import EVIL, LATER
 
 from limbeck.studies.make import judge_runs, prepare
+from limbeck.tuning.make import Outcome
+from limbeck.tuning.record import Trial
+from limbeck.tuning.search import prepare as prepare_search
 
 RECIPE = {
     "reference": {"source": f"a paper {EVIL}", "error": 9.5},
@@ -109,3 +113,32 @@ def outcome(finished, tmp_path):
         return judge_runs(prepared, failures)
 
     return judge
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    """Return what came out of a search of hostile recipes, without training."""
+    found = prepare_search(
+        ["digits/kd", "digits/baseline", "digits/pskd"],
+        ["optimiser.lr=0.001..1:log", "schedule.warmup=0,1"],
+        trials=4,
+        by="error",
+        folder=tmp_path / "out",
+        jobs=1,
+        threads=1,
+        accelerator="cpu",
+        command=f"limbeck tune {EVIL}",
+    )
+    names = ("digits/kd", EVIL, "a_very_long_name_without_any_place_to_break_it_" * 3)
+    searches = [replace(search, recipe=name) for search, name in zip(found.searches, names, strict=True)]
+    point = {"optimiser.lr": 0.02, "schedule.warmup": 1, "method.alpha": 0.25, "method.temperature": 3.5}
+    trials = {
+        search.label: [
+            Trial(1, search.own, 0.25),
+            Trial(2, {key: point[key] for key in search.space}, 0.125),
+            Trial(3, {key: point[key] for key in search.space} | {"optimiser.lr": 0.9}, None, f"diverged {EVIL}"),
+            Trial(4, {key: point[key] for key in search.space} | {"optimiser.lr": 0.03}, 0.5),
+        ]
+        for search in searches
+    }
+    return Outcome(replace(found, searches=searches), trials)

@@ -10,6 +10,7 @@ from pages import EVIL
 from limbeck.report.compare import group, read_runs
 from limbeck.report.page import write_page, write_report
 from limbeck.report.study_page import write_study_page
+from limbeck.report.tune_page import write_search_page
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to open pages with")
 
@@ -145,3 +146,14 @@ def test_a_run_shows_its_pictures_within_itself(finished, opened, tmp_path, widt
     assert page.run(f"{inside}[0].querySelectorAll('.main-svg').length") > 0
     assert page.errors == []
     assert page.run(STICKS_OUT) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_search_of_hostile_recipes(tuned, opened, tmp_path, width):
+    write_search_page(tuned, tmp_path / "page.html")
+    page = opened(tmp_path / "page.html", width)
+    words = page.run("document.body.innerText")
+    assert "Over optimiser.lr" in words
+    assert f"diverged {EVIL}" in words
+    assert page.run("document.querySelectorAll('#course [data-group]').length") == 3
+    assert page.run("document.querySelectorAll('#field-method-temperature [data-group]').length") == 1

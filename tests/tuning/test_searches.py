@@ -284,3 +284,16 @@ def test_the_best_recipes_go_into_a_study_of_fresh_seeds(told, tmp_path, rows, s
 def test_a_baseline_that_was_not_searched_is_said_to_be_at_a_disadvantage(told):
     outcome = told("smooth", "optimiser.lr=0.1..0.3")
     assert any("The baseline of the study has optimiser.lr as written" in text for text in cautions(outcome))
+
+
+def test_at_a_scale_networks_are_ranked_among_those_of_all_recipes(prepared, tmp_path):
+    (tmp_path / "t.yaml").write_text(
+        (tmp_path / "t.yaml").read_text() + "  wide: {method: pskd, model: {name: cnn, width: 32}}\n"
+        "  slim: {method: pskd, model: {name: cnn, width: 16}}\n"
+    )
+
+    def widths(rows):
+        return [search.stage["model"]["width"] for search in prepared(rows, "scale=tiny").searches]
+
+    assert widths("wide") == widths("slim") == [4]
+    assert widths("wide slim") == [8, 4]

@@ -18,6 +18,7 @@ from limbeck.cli.show import show
 from limbeck.cli.study import study
 from limbeck.cli.teacher import teacher
 from limbeck.cli.train import train
+from limbeck.cli.tune import tune
 
 # What every misuse of a command raises; typer itself gives it no public name.
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
@@ -35,6 +36,7 @@ app.command()(compare)
 app.command()(ensemble)
 app.command()(analyze)
 app.command()(study)
+app.command()(tune)
 app.command("list")(list_names)
 app.command()(show)
 app.command()(copy)
