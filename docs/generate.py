@@ -292,6 +292,8 @@ def recipe_fields() -> str:
     notes += [["`rows`", "mapping of names to what each row changes", "no table", "many recipes in one file"]]
     notes += [["`description`", "text", "`null`", "what the recipe is"]]
     notes += [["`reference`", "anything", "`null`", "the numbers that it should reach, with their source"]]
+    searched = "the space in which [`limbeck tune`](tune.md) searches it, over the method's own"
+    notes += [["`tune`", "mapping of fields to ranges", "none", searched]]
     parts = [table(HEAD, [*field_rows(Stage), *notes])]
     for key, cls in SECTIONS.items():
         parts += [f"### `{key}`", fields_table(cls)]

@@ -82,7 +82,7 @@ class Page:
             plan(merged(recipe_tree("digits/baseline"), parse(text, where)), where)
 
     def command(self, line: str, where: str) -> None:
-        """Check a command line, and run it where `is_quick` says so; `train` and `study` then train for one epoch."""
+        """Check a command line, and run it where `is_quick` says so; what trains then does so for one epoch."""
         words = shlex.split(line.removeprefix("$ "), comments=True)
         if "limbeck" not in words:
             assert words[0] == "make", f"{where}: neither limbeck nor make: {line}"
@@ -92,7 +92,7 @@ class Page:
         name, *arguments = words[start + 1 :]
         values = COMMANDS[name].make_context(name, list(arguments)).params
         if is_quick(name, values) and start == 0:
-            short = ["training.epochs=1"] if name in {"train", "study"} and not values.get("dry") else []
+            short = ["training.epochs=1"] if name in {"train", "study", "tune"} and not values.get("dry") else []
             done = CliRunner().invoke(app, [name, *arguments, *short])
             assert done.exit_code == 0, f"{where}: {line}\n{done.exception!r}\n{done.output}"
 
@@ -100,8 +100,9 @@ class Page:
 def is_quick(name: str, values: dict[str, object]) -> bool:
     """Say whether a command is run here. A recipe is checked, with its overrides, in any case.
 
-    Run are: every command but `demo`, `train` and `study`, so a page trains what it compares; `train` where all stages
-    learn from the digits that are bundled, and `study`, both in this process alone. `demo` trains for a minute.
+    Run are: every command but `demo`, `train` and `study`, so a page trains what it compares, and `tune` searches;
+    `train` where all stages learn from the digits that are bundled, and `study`, both in this process alone. `demo`
+    trains for a minute.
     """
     if name == "study":
         prepare(values["file"], None, values["overrides"] or [], values["scale"], "cpu", "")
