@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from limbeck.core.cohort import Cohort
 from limbeck.core.config import fields_of
 from limbeck.core.matcher import Matcher
 from limbeck.core.roles import Teacher as Answering
@@ -132,17 +133,10 @@ def distil(
     writer, matched = read_method(method), read_matchers(matchers)
     given = {"optimiser": optimiser or SGD(), "schedule": schedule or Cosine(), "training": settings, "seed": seed}
     choices = checked(Choices, given)
-    kept = checked(
-        Cache,
-        {
-            "cache": None if cache is None else str(cache),
-            "cache_dtype": cache_dtype,
-            "cache_top_k": cache_top_k,
-            "view_seed": view_seed,
-            "cycle": cycle,
-        },
-    )
-    if cache is not None and any(matcher.between == "teacher" for matcher in matched):
+    recording = {"cache": None if cache is None else str(cache), "cache_dtype": cache_dtype, "cache_top_k": cache_top_k}
+    kept = checked(Cache, recording | {"view_seed": view_seed, "cycle": cycle})
+    looked_at = any(matcher.between == "teacher" for matcher in matched)
+    if cache is not None and looked_at:
         raise LimbeckError("cache keeps a teacher's answers, and matchers look at its layers: leave one of them out")
     if cache is not None and teacher is None:
         raise LimbeckError("cache keeps a teacher's answers: give teacher= as well, or leave cache out")
@@ -150,8 +144,7 @@ def distil(
     splits = own_splits(train, test, validation, held_out, workers, runtime.device, Recurrence(view_seed, cycle))
     networks = _networks(student, peers, writer, splits)
     _check_apart(teacher, networks)
-    wanted = writer.needs.teacher or any(matcher.between == "teacher" for matcher in matched)
-    taught, by = _teacher(teacher, wanted, type(writer).__name__, splits, runtime.device)
+    taught, by = _teacher(teacher, writer.needs.teacher or looked_at, type(writer).__name__, splits, runtime.device)
     if taught is not None:
         for network in networks:
             check_relation(writer.needs.relation, taught.net, network, type(writer).__name__)
@@ -161,21 +154,9 @@ def distil(
     recipe: dict[str, Any] = {"data": data, "model": {"name": name}, "method": described(writer, METHODS)}
     recipe["matchers"] = [described(matcher, MATCHERS) for matcher in matched]
     recipe |= fields_of(choices) | {"teacher": None if taught is None else plain}
-    content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
-    if splits.validation is not None:
-        content["validation data"] = splits.validation.fingerprint
-    for i, network in enumerate(networks):
-        of = f" of peer {i}" if i else ""
-        content[f"network{of}"] = hashlib.sha256(repr(network).encode()).hexdigest()
-        content[f"first weights{of}"] = fingerprint(network)
-    if taught is not None:
-        content["teacher"] = taught.fingerprint()
-    answering: Answering | None = taught
-    if taught is not None and kept.cache is not None and kept.cycle is not None:
-        form, precision = logits_format(kept.cache_dtype, kept.cache_top_k), choices.training.precision
-        drawn = {"view_seed": view_seed}
-        views = len(networks) if writer.needs.own_views else 1
-        answering = with_cache(taught, Path(kept.cache), form, splits.train, precision, kept.cycle, drawn, views)
+    content = _content(splits, networks, taught)
+    views = len(networks) if writer.needs.own_views else 1
+    answering = _answering(taught, kept, splits, choices.training.precision, views)
     cohort = writer.cohort(networks)
     optimisers = [choices.optimiser] * len(cohort.parts)
     job = Job(name, cohort, writer, answering, matched, splits, optimisers, choices.schedule,
@@ -185,9 +166,35 @@ def distil(
         display = stack.enter_context(Display(silent=not (progress and runtime.first)))
         figures = run(job, place, runtime, display)["students"]
         said = {name: _read(place / predictions_file(name)) for name in figures}
-    where = None if folder is None else place
+    return _result(cohort, figures, said, None if folder is None else place)
+
+
+def _content(splits: Splits, networks: Sequence[nn.Module], teacher: Teacher | None) -> dict[str, str]:
+    """Return the fingerprints of what a recipe does not say: data, networks, teacher."""
+    content = {"training data": splits.train.fingerprint, "test data": splits.test.fingerprint}
+    if splits.validation is not None:
+        content["validation data"] = splits.validation.fingerprint
+    for i, network in enumerate(networks):
+        of = f" of peer {i}" if i else ""
+        content[f"network{of}"] = hashlib.sha256(repr(network).encode()).hexdigest()
+        content[f"first weights{of}"] = fingerprint(network)
+    if teacher is not None:
+        content["teacher"] = teacher.fingerprint()
+    return content
+
+
+def _answering(teacher: Teacher | None, kept: Cache, splits: Splits, precision: str, views: int) -> Answering | None:
+    """Return who answers: the teacher, or what is recorded of its answers."""
+    if teacher is None or kept.cache is None or kept.cycle is None:
+        return teacher
+    form, drawn = logits_format(kept.cache_dtype, kept.cache_top_k), {"view_seed": kept.view_seed}
+    return with_cache(teacher, Path(kept.cache), form, splits.train, precision, kept.cycle, drawn, views)
+
+
+def _result(cohort: Cohort, figures: Mapping[str, Any], said: Mapping[str, Predictions], folder: Path | None) -> Result:
+    """Return what came of the first student, with its peers."""
     results = [
-        Result(cohort.alone(i).cpu().eval(), figures[name]["last"], figures[name].get("best"), said[name], where)
+        Result(cohort.alone(i).cpu().eval(), figures[name]["last"], figures[name].get("best"), said[name], folder)
         for i, name in enumerate(cohort.names)
     ]
     together = figures[ENSEMBLE]["last"] if ENSEMBLE in figures else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -94,11 +95,6 @@ def analyze(
     # a folder may have = in its name
     overrides = [word for word in runs if "=" in word and not Path(word).is_dir()]
     folders = [Path(word) for word in runs if word not in overrides]
-    least, most = RUNS.get(what, (1, len(folders)))
-    if not least <= len(folders) <= most:
-        words = f"{least} run folder{'s'[: least - 1]}"
-        words += " or more" if what not in RUNS else "" if least == most else f" or {most}"
-        raise LimbeckError(f"--what {what.value} takes {words}, not {len(folders)}")
     given: dict[str, object] = {
         "--count": count,
         "--out": out,
@@ -108,10 +104,7 @@ def analyze(
     }
     given |= {"--layers": layers, "--images": images, "--epsilon": epsilon, "--temperature": temperature}
     given |= {"data.key=value": overrides or None}
-    for name, value in given.items():
-        if value is not None and what not in TAKEN[name]:
-            only = " and ".join(one.value for one in TAKEN[name])
-            raise LimbeckError(f"{name} is for --what {only} alone; leave it out")
+    _check(what, len(folders), given)
     own = folders[0] if len(folders) == 1 and folders[0].is_dir() else Path()
     page = own / f"{what.value}.html" if out is None else out
     if what in {What.mimicry, What.capacity}:
@@ -124,6 +117,19 @@ def analyze(
 
         if renew_report(own):
             print(f"written: {own / 'report.html'}, with the picture in it")
+
+
+def _check(what: What, runs: int, given: Mapping[str, object]) -> None:
+    """Refuse a number of runs, or an option, that a picture does not take."""
+    least, most = RUNS.get(what, (1, runs))
+    if not least <= runs <= most:
+        words = f"{least} run folder{'s'[: least - 1]}"
+        words += " or more" if what not in RUNS else "" if least == most else f" or {most}"
+        raise LimbeckError(f"--what {what.value} takes {words}, not {runs}")
+    for name, value in given.items():
+        if value is not None and what not in TAKEN[name]:
+            only = " and ".join(one.value for one in TAKEN[name])
+            raise LimbeckError(f"{name} is for --what {only} alone; leave it out")
 
 
 def _draw(
