@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from limbeck.core.config import Named
+from limbeck.core.config import Kinds, Named
 from limbeck.models import ModelSpec
 
 HEAD = ["field", "value", "default", "meaning"]
@@ -70,7 +70,7 @@ def choices(hint: Any) -> dict[str, type]:
     """Return the classes by name that an annotation allows."""
     found: dict[str, type] = {}
     for part in getattr(hint, "__metadata__", ()):
-        found |= part.table if isinstance(part, Named) else {}
+        found |= part.table if isinstance(part, Named) and not isinstance(part, Kinds) else {}
     return found
 
 

@@ -36,18 +36,22 @@ from limbeck.core.stopping import STOPS
 from limbeck.core.writer import TargetWriter
 from limbeck.data.load import MIXES, SOURCES, VIEWS, Data
 from limbeck.data.order import steps_of
+from limbeck.data.text.load import TextData, Translations
+from limbeck.data.text.sources import TEXT_SOURCES
+from limbeck.data.text.tokens import TokenizerChoice
 from limbeck.matching import MATCHERS
 from limbeck.memory import Dense, TopK
 from limbeck.memory.sizes import PLACES, Layout, in_words, traffic
-from limbeck.metrics import FIGURES
+from limbeck.metrics.figures import ALL
 from limbeck.models import ModelSpec, parameters
-from limbeck.models.table import MODELS
+from limbeck.models.table import MODELS, TRANSLATORS
 from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.scale import SCALES, Scale
 from limbeck.recipes.sequence import unrolled
 from limbeck.recipes.shipped import recipe_tables, recipe_text, recipe_tree
 from limbeck.studies.study import Study, read_study
 from limbeck.targets import METHODS
+from limbeck.tasks import Translation
 from limbeck.teachers import Stage, TeacherChoice
 from limbeck.teachers.relation import outline
 from limbeck.train.loop import Training
@@ -89,6 +93,7 @@ def pages() -> dict[Path, str]:
         "figures": figures_table,
         "study": study_table,
         "claims": claims_table,
+        "translation": translation_fields,
         "stops": lambda: classes_table(STOPS),
         "traffic": traffic_table,
     }
@@ -225,7 +230,7 @@ def scales_table() -> str:
 
 def figures_table() -> str:
     """Return the figures as they are named in results and in print."""
-    rows = [[f"`{f.key}`", f.name, f"{f.scale:g}", "lower" if f.lower_is_better else "higher"] for f in FIGURES]
+    rows = [[f"`{f.key}`", f.name, f"{f.scale:g}", "lower" if f.lower_is_better else "higher"] for f in ALL]
     return table(["key in results.json (unscaled)", "printed as", "printed ×", "better"], rows)
 
 
@@ -268,7 +273,7 @@ def traffic_table() -> str:
 def models_table() -> str:
     """Return the networks by name, with their size at 10 classes and what a recipe may set."""
     rows = []
-    for name, (build, settled) in MODELS.items():
+    for name, (build, settled, _) in MODELS.items():
         hints = get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
         options = [
             f"`{option.name}`: {words(hints[option.name])} (`{yaml(option.default)}`)"
@@ -315,6 +320,22 @@ def sources() -> str:
         if dataclasses.fields(cls):  # type: ignore[arg-type]
             parts.append(fields_table(cls))
     return "\n\n".join(parts)
+
+
+def translation_fields() -> str:
+    """Return every field of a recipe of translation that others do not have."""
+    parts = ["### `task: translation`", fields_table(Translation), "### `data`", fields_table(TextData)]
+    parts += ["### `data.tokenizer`", fields_table(TokenizerChoice), "### `data.translations`"]
+    parts += [fields_table(Translations), "### `data.source`", classes_table(TEXT_SOURCES)]
+    rows = []
+    for name, (build, settled, _) in TRANSLATORS.items():
+        hints = get_type_hints(build.__init__, include_extras=True)  # type: ignore[misc]
+        rows += [
+            [f"`{name}`", f"`{one.name}`", words(hints[one.name]), f"`{yaml(one.default)}`"]
+            for one in inspect.signature(build).parameters.values()
+            if one.name not in {*settled, "classes"}
+        ]
+    return "\n\n".join([*parts, "### `model`", table(["network", "option", "value", "default"], rows)])
 
 
 def main() -> None:

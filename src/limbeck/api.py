@@ -19,7 +19,7 @@ from limbeck.core.config import fields_of
 from limbeck.core.matcher import Matcher
 from limbeck.core.roles import Teacher as Answering
 from limbeck.core.writer import TargetWriter
-from limbeck.data.load import Splits
+from limbeck.data.choice import Splits
 from limbeck.data.own import own_splits
 from limbeck.data.passes import Recurrence
 from limbeck.data.readers import MapDataset

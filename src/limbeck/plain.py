@@ -31,6 +31,27 @@ def last_stage(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     return list(stages.values())[-1] if isinstance(stages, Mapping) and stages else recipe
 
 
+def classifies(recipe: Mapping[str, Any]) -> bool:
+    """Say whether the task of a student's recipe is to classify images, which it is where none is named."""
+    task = recipe.get("task", "classification")
+    return (task.get("name") if isinstance(task, Mapping) else task) == "classification"
+
+
+def of_another_task(run: Path) -> bool:
+    """Say whether a run's recipe is there and says that it classifies no images."""
+    return (run / "recipe.yaml").exists() and not classifies(recipe_of(run))
+
+
+def check_classifies(run: Path) -> None:
+    """Refuse a run of another task, where its recipe is there to say so.
+
+    Raises:
+        LimbeckError: its task is not to classify images.
+    """
+    if of_another_task(run):
+        raise LimbeckError(f"{run} classifies no images, and this looks at how images are classified: name another run")
+
+
 def predictions_file(student: str) -> str:
     """Return the name of the file in a run's folder that holds the answers of a student, or of all as one."""
     tail = student.removeprefix("student")

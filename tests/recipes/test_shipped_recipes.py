@@ -10,6 +10,7 @@ from limbeck.recipes import read_recipe, recipe_names, recipe_tree
 from limbeck.recipes.parse import parse
 from limbeck.recipes.read import plan
 from limbeck.recipes.scale import SCALES
+from limbeck.recipes.scale_text import TEXT_SCALES
 from limbeck.recipes.shipped import recipe_tables, recipe_text
 from limbeck.teachers.relation import outline
 
@@ -20,6 +21,7 @@ ROWS = {
     "iekd/imagenet": 5, "iekd/overhaul": 9, "iekd/repdistiller": 38, "kd/cifar100": 3, "kdcl/cifar100": 24,
     "kdcl/fashion_mnist": 9, "kdcl/imagenet": 30, "pskd/cifar100": 31, "pskd/imagenet": 7,
     "tfkd/cifar10": 11, "tfkd/cifar100": 49, "tfkd/imagenet": 9, "tfkd/tiny_imagenet": 16,
+    "translation/iwslt": 10, "translation/multi30k": 15,
 }  # fmt: skip
 FIGURES = ("error", "top5_error", "nll", "ece", "aurc")
 
@@ -54,9 +56,9 @@ def size(built):
     return lambda model: parameters(built(model))
 
 
-def test_there_are_566_recipes_in_27_tables(plans):
+def test_there_are_591_recipes_in_29_tables(plans):
     assert {table: len(rows) for table, rows in recipe_tables().items()} == ROWS
-    assert [len(by_name) for by_name in plans.values()] == [566, 566, 566]
+    assert [len(by_name) for by_name in plans.values()] == [591, 591, 591]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -71,8 +73,15 @@ def test_networks_keep_their_order_and_none_grows(plans, size, scale):
 @pytest.mark.parametrize("scale", SCALES)
 def test_a_scaled_recipe_is_small(plans, scale):
     limits = SCALES[scale]
-    for by_name in plans[scale].values():
+    for name, by_name in plans[scale].items():
         for stage in by_name.stages.values():
+            if name.startswith("translation/"):
+                text = TEXT_SCALES[scale]
+                assert (stage.data.examples, stage.data.tested) == (text.examples, text.tested)
+                assert stage.data.tokenizer.vocabulary == text.vocabulary
+                assert stage.training.epochs <= text.epochs
+                assert stage.model.options in text.ladder
+                continue
             assert stage.model in limits.ladder or stage.model.name == "cnn"
             assert stage.data.examples <= limits.examples
             assert stage.data.validation <= limits.validation

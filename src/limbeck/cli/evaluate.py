@@ -17,14 +17,14 @@ def evaluate(
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
 ) -> None:
     """Run the weights over the test set, print the figures, and draw RUN/report.html."""
-    from limbeck.metrics.figures import FIGURES
+    from limbeck.metrics.figures import ALL
     from limbeck.recipes.rerun import evaluate_run
     from limbeck.report.page import write_report
     from limbeck.report.text import print_rows
 
     rows = []
     for name, values in evaluate_run(run, which.value, list(overrides or []), accelerator).items():
-        figures = {figure.name: figure.show(values[figure.key]) for figure in FIGURES if figure.key in values}
+        figures = {figure.name: figure.show(values[figure.key]) for figure in ALL if figure.key in values}
         whose = {} if name == "student" else {"student": name}
         rows.append({**whose, "weights": which.value, **figures})
     print_rows(rows, f"Test set, {run}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -24,12 +25,30 @@ class Mix(NamedTuple):
     weight: Float[Tensor, " batch"]
 
 
-class Batch(NamedTuple):
-    """What the network sees, and whose it is.
+class Sentences(NamedTuple):
+    """What a translating network reads. Its logits are those of the real target tokens alone, row by row: [U, K].
 
     Attributes:
-        ids: int64 [B], the identity of each example: it never changes, whatever the order, split or process.
-        views: one or more random views of the same examples, each float [B, C, H, W].
+        source: int64 [B, S], padded with 0 behind.
+        target: int64 [B, T], before each token to be told the one that stands before it; padded with 0 behind.
+        places: int64 [U], where the real tokens are among the B · T of the target, ascending.
+    """
+
+    source: Int[Tensor, "batch source"]
+    target: Int[Tensor, "batch target"]
+    places: Int[Tensor, " units"]
+
+
+# What one network reads at a time: images [B, C, H, W], or tensors that belong together, such as `Sentences`.
+View: TypeAlias = Tensor | tuple[Any, ...]
+
+
+class Batch(NamedTuple):
+    """What the network sees, and whose it is. B counts units: images, or the target tokens of sentences.
+
+    Attributes:
+        ids: int64 [B], the identity of each unit: it never changes, whatever the order, split or process.
+        views: one or more random views of the same examples, of images float [B, C, H, W] each.
         labels: int64 [B].
         mix: the images mixed into these ones, or None.
         siblings: for each view, one of another example of the same class, float [B, C, H, W] (mixed as the views are);
@@ -37,16 +56,28 @@ class Batch(NamedTuple):
     """
 
     ids: Int[Tensor, " batch"]
-    views: tuple[Float[Tensor, "batch channels height width"], ...]
+    views: tuple[View, ...]
     labels: Int[Tensor, " batch"]
     mix: Mix | None = None
-    siblings: tuple[Float[Tensor, "batch channels height width"], ...] = ()
+    siblings: tuple[View, ...] = ()
+
+    def images(self, number: int = 0) -> Float[Tensor, "batch channels height width"]:
+        """Return a view, of a batch of images."""
+        view = self.views[number]
+        assert isinstance(view, Tensor)
+        return view
 
 
 class Output(NamedTuple):
-    """What a network answered: its logits."""
+    """What a network answered.
+
+    Attributes:
+        logits: float [U, K].
+        beside: what else it answered or found, by name, which the task reads: boxes, labels of what it sampled.
+    """
 
     logits: Float[Tensor, "*batch classes"]
+    beside: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Units(NamedTuple):
@@ -63,6 +94,11 @@ class Units(NamedTuple):
     labels: Int[Tensor, " units"]
     ids: Int[Tensor, " units"]
     mix: Mix | None = None
+
+    def rows(self, which: slice) -> Units:
+        """Return some of the units."""
+        mix = None if self.mix is None else Mix(*(column[which] for column in self.mix))
+        return Units(self.logits[which], self.labels[which], self.ids[which], mix)
 
     def by_label(
         self, rows: Callable[[Int[Tensor, " units"]], Float[Tensor, "units classes"]]

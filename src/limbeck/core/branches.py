@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limbeck.core.batch import Output
+from limbeck.core.batch import Output, View
 from limbeck.core.cohort import Cohort
 from limbeck.core.split import UNREADABLE, at_rest, find_stem, pooled
 from limbeck.errors import LimbeckError
@@ -74,7 +74,7 @@ class Branches(Cohort):
         """All together, since they share weights."""
         return [self]
 
-    def forward(self, views: Sequence[Tensor], learner: int | None = None) -> list[Output]:
+    def forward(self, views: Sequence[View], learner: int | None = None) -> list[Output]:
         """Run the stem once and every branch on it.
 
         Raises:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from limbeck.core.batch import Output
+from limbeck.core.batch import Output, View
 from limbeck.errors import LimbeckError
 
 
@@ -27,11 +27,11 @@ class Cohort(nn.Module, ABC):
         """The networks that share no weight: each is compiled and clipped by itself, and may have its own optimiser."""
 
     @abstractmethod
-    def forward(self, views: Sequence[Tensor], learner: int | None = None) -> list[Output]:
+    def forward(self, views: Sequence[View], learner: int | None = None) -> list[Output]:
         """Return one output per name, from one shared view or from one view each.
 
         Args:
-            views: each [B, C, H, W].
+            views: of images each [B, C, H, W].
             learner: the only output that carries a gradient, and whose network may change its batch statistics; None
                 where all do.
         """
@@ -65,7 +65,7 @@ class Peers(Cohort):
         """The students."""
         return list(self.students)
 
-    def forward(self, views: Sequence[Tensor], learner: int | None = None) -> list[Output]:
+    def forward(self, views: Sequence[View], learner: int | None = None) -> list[Output]:
         """Run every student on its own view, or all on the one there is."""
         if len(views) not in {1, len(self.students)}:
             raise LimbeckError(f"{len(self.students)} students need 1 or {len(self.students)} views, not {len(views)}")

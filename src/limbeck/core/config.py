@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, Strict, TypeAdapter
@@ -118,6 +118,34 @@ class Named:
     def _write(self, value: Any) -> dict[str, Any]:
         name = self.names.get(type(value), type(value).__qualname__)
         return {"name": name, **(fields_of(value) if dataclasses.is_dataclass(value) else {})}
+
+
+class Kinds(Named):
+    """Annotation for a field that holds one of several classes, told apart by what is in it, not by a name.
+
+    Args:
+        table: the classes by kind.
+        kind_of: returns the kind of a mapping.
+    """
+
+    def __init__(self, table: Mapping[str, type], kind_of: Callable[[Mapping[Any, Any]], str]) -> None:
+        super().__init__(table)
+        self.kind_of, self.first = kind_of, next(iter(table))
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.tagged_union_schema(
+            {kind: handler.generate_schema(cls) for kind, cls in self.table.items()},
+            discriminator=self._name_of,
+            serialization=core_schema.plain_serializer_function_ser_schema(self._write, info_arg=False),
+        )
+
+    def _name_of(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return self.kind_of(value)
+        return self.names.get(type(value), self.first)
+
+    def _write(self, value: Any) -> dict[str, Any]:
+        return fields_of(value)
 
 
 def _without_name(value: Any) -> Any:

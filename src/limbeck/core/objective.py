@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.core.batch import Batch, Clock, Units
+from limbeck.core.batch import Batch, Clock, Output, Units
+from limbeck.core.chunks import chunked, pieces
 from limbeck.core.cohort import Cohort, Peers
 from limbeck.core.comparison import Comparison, shares
 from limbeck.core.imitation import Losses, imitation
@@ -74,6 +75,10 @@ class Objective(nn.Module):
                 f"{method} gives each student a view of its own, and matchers between peers compare place by place: "
                 "set its views to shared, or leave those matchers out"
             )
+        if matchers and task.chunk is not None:
+            raise LimbeckError(
+                f"{type(task).__name__} takes its units in chunks, and matchers all together: set no chunk"
+            )
         self.comparison = _comparison(matchers, cohort, teacher, shape, seed) if matchers else None
 
     @property
@@ -105,13 +110,31 @@ class Objective(nn.Module):
             teacher = self._teach(batch, clock, len(outputs))
         students = [self.task.units(output, batch) for output in outputs]
         step = Step(batch, clock, students, teacher, self._look_at_siblings(batch))
+        if self.task.chunk is not None:
+            found = chunked(step, self.task.chunk, self._imitate)
+            return self._with_extra(step._replace(loss=found.total, parts=found.parts), outputs)
         lessons = self.writer.write(step)
         losses = [imitation(units, targets) for units, targets in zip(students, lessons, strict=True)]
         parts = _numbered([loss.parts for loss in losses])
         total = _sum([loss.total for loss in losses])
-        if self.comparison is None:
-            return step._replace(lessons=lessons, loss=total, parts=parts)
-        return self._compare(step._replace(lessons=lessons, loss=total, parts=parts), losses, learner)
+        step = self._with_extra(step._replace(lessons=lessons, loss=total, parts=parts), outputs)
+        return step if self.comparison is None else self._compare(step, losses, learner)
+
+    def _imitate(self, step: Step) -> Losses:
+        """Return what imitating costs all students together."""
+        lessons = self.writer.write(step)
+        losses = [imitation(units, targets) for units, targets in zip(step.students, lessons, strict=True)]
+        return Losses(_sum([loss.total for loss in losses]), _numbered([loss.parts for loss in losses]))
+
+    def _with_extra(self, step: Step, outputs: Sequence[Output]) -> Step:
+        """Add what the task asks for beside what is distilled."""
+        extra = [dict(self.task.extra(output, step.batch)) for output in outputs]
+        terms = [term for found in extra for term in found.values()]
+        if not terms:
+            return step
+        told = _numbered([{name: term.detach() for name, term in found.items()} for found in extra])
+        assert step.loss is not None
+        return step._replace(loss=_sum([step.loss, *terms]), parts={**step.parts, **told})
 
     def _compare(self, step: Step, losses: Sequence[Losses], learner: int | None) -> Step:
         """Add what the matchers find to a step's loss, as sums over its units."""
@@ -154,7 +177,8 @@ class Objective(nn.Module):
 
     def after(self, step: Step) -> None:
         """Let the writer remember the step."""
-        self.writer.after(step)
+        for part in [step] if self.task.chunk is None else pieces(step, self.task.chunk):
+            self.writer.after(part)
         if self.comparison is not None:
             self.comparison.remember(step.gradient_shares)
 

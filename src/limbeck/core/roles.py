@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from limbeck.core.batch import Batch, Clock, Output, Units
+from limbeck.core.batch import Batch, Clock, Output, Units, View
 
 
 @runtime_checkable
@@ -26,7 +27,7 @@ class Stateful(Protocol):
 class Teacher(Protocol):
     """What answers beside the students and is never trained, saved or switched to training mode with them."""
 
-    def __call__(self, view: Tensor) -> Output:
+    def __call__(self, view: View) -> Output:
         """Return the teacher's output on a view, without gradient."""
         ...
 
@@ -53,6 +54,15 @@ class RecordedTeacher(Teacher, Protocol):
 class Task(Protocol):
     """What is classified: turns a network's output into units (an image each, a token each)."""
 
+    @property
+    def chunk(self) -> int | None:
+        """At most so many units have their targets at a time, where classes are many; None takes all together."""
+        ...
+
     def units(self, output: Output, batch: Batch) -> Units:
         """Return logits [U, K] with their labels and ids."""
+        ...
+
+    def extra(self, output: Output, batch: Batch) -> Mapping[str, Tensor]:
+        """Return what a network also pays for, which no method distils, by name: sums over the units, with gradient."""
         ...

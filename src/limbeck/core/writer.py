@@ -27,6 +27,7 @@ class Step(NamedTuple):
         teacher: the teacher's units on the view of each student, or None when there is no teacher.
         siblings: each student's units on another example of the same class, without gradient, or None.
         lessons: what the writer told each student to imitate.
+        rows: which of the batch's units these are, where they come in chunks.
         loss: the sum over students and units, to be divided by the global number of units.
         parts: for the log, sums over the units, by name.
         gradient_shares: of the matchers' terms, for the log, in the first step of an epoch.
@@ -37,6 +38,7 @@ class Step(NamedTuple):
     students: list[Units]
     teacher: list[Units] | None
     siblings: list[Units] | None = None
+    rows: slice = slice(None)
     lessons: Sequence[Sequence[Target]] = ()
     loss: Float[Tensor, ""] | None = None
     parts: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
@@ -138,7 +140,7 @@ class TargetWriter(ABC):
         return ""
 
     def after(self, step: Step) -> None:
-        """Remember what this step taught; called once after each step."""
+        """Remember what this step taught; called once after each step, or once for each chunk of its units."""
 
     def after_epoch(self, cohort: Cohort) -> None:
         """Close an epoch, after which the students are these; called by every process."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field, Strict
 
 from limbeck.core.config import Count, Index, Named, configurable
+from limbeck.data.choice import DataChoice, Splits
 from limbeck.data.colour import ColourJitter
-from limbeck.data.examples import Examples, Members, check_labels
+from limbeck.data.examples import Members, check_labels
 from limbeck.data.mixing import CutMix, Mixer, Mixup
 from limbeck.data.passes import Recurrence
 from limbeck.data.raw import Setting, Source
@@ -37,26 +38,8 @@ MIXES: Final[dict[str, type[Mixer]]] = {mixer.name: mixer for mixer in (CutMix, 
 _Share = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 
-class Splits(NamedTuple):
-    """The examples of a run.
-
-    Attributes:
-        train: to learn from.
-        validation: cut from the source's training set, with ids of the same space; never changed at random.
-            None if none.
-        test: the source's test set, with ids of its own (0..N-1); never changed at random.
-        held_out: cut from the source's training set like the validation split, for methods that weigh their students
-            by it. None if none.
-    """
-
-    train: Examples
-    validation: Examples | None
-    test: Examples
-    held_out: Examples | None = None
-
-
 @configurable
-class Data:
+class Data(DataChoice):
     """Which images a network learns from, and how they're changed at random.
 
     Attributes:
@@ -92,6 +75,25 @@ class Data:
     def __post_init__(self) -> None:
         if self.views is None:
             self.views = self.source.standard_views
+
+    @property
+    def validated(self) -> bool:
+        """Whether there is a validation split."""
+        return bool(self.validation)
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there are held-out examples beside it."""
+        return bool(self.held_out)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed."""
+        return self.mix is not None
+
+    def tested_alone(self, run: Any) -> dict[str, Any]:
+        """Return changes that cut nothing and change nothing at random: other data need not allow what these did."""
+        return {"validation": 0, "held_out": 0, "examples": None, "views": [], "mix": None}
 
     def load(self, device: torch.device | str) -> Splits:
         """Read the source and cut it.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from limbeck.data.load import Splits
+from limbeck.data.choice import Splits
 from limbeck.data.passes import Recurrence
 from limbeck.data.readers import MapDataset
 from limbeck.data.split import stratified_split

@@ -61,8 +61,7 @@ def margin(mean: Float[Tensor, " channels"], std: Float[Tensor, " channels"]) ->
         mean: bias of the batch norm.
         std: its weight, the sign of which does not count.
     """
-    # on the CPU, for some devices have no float64
-    centre, spread = mean.cpu().double(), std.cpu().double().abs()
+    centre, spread = float64(mean), float64(std).abs()
     # 0 / 0 and overflow end as huge ratios of the right sign; beyond 40 nothing below depends on the ratio any more
     ratio = (centre / spread.clamp(min=torch.finfo(torch.float64).tiny)).clamp(-40, 40)
     log_share = torch.special.log_ndtr(-ratio)

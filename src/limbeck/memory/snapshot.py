@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 
+from limbeck.core.batch import Batch, Output
 from limbeck.core.cohort import Cohort
 from limbeck.core.writer import Step
 from limbeck.memory.predictions import one_hot
@@ -31,16 +32,21 @@ class Snapshot:
     def __init__(self, cohort: Cohort) -> None:
         self._cohort = cohort
         self._copy: Cohort | None = None
+        self._said: tuple[Batch, list[Output]] | None = None
 
     @torch.no_grad()
     def past(self, step: Step) -> list[Float[Tensor, "units classes"]]:
         """Return what each student's copy says of this step's views, mixed ones too; the label in the first epoch."""
         if self._copy is None:
             return [units.by_label(partial(one_hot, like=units.logits.detach().float())) for units in step.students]
-        return [output.logits.float().softmax(-1) for output in self._copy(step.batch.views)]
+        # asked once, however many chunks its answer is read in
+        if self._said is None or self._said[0] is not step.batch:
+            self._said = step.batch, self._copy(step.batch.views)
+        return [output.logits[step.rows].float().softmax(-1) for output in self._said[1]]
 
     def after(self, step: Step) -> None:
         """Remember nothing of a step."""
+        self._said = None
 
     def after_epoch(self, cohort: Cohort) -> None:
         """Copy the students; batch statistics, which are per process, from the first one. A collective."""
@@ -61,6 +67,7 @@ class Snapshot:
             self._take(state["snapshot"])
 
     def _take(self, weights: Mapping[str, Any]) -> None:
+        self._said = None
         if self._copy is None:
             self._copy = copy.deepcopy(self._cohort).requires_grad_(False).eval()
             for weight in self._copy.parameters():

@@ -44,10 +44,19 @@ FIGURES = (
 )
 """The figures of a classifier, in the order in which they are printed."""
 
+OF_TRANSLATION = (
+    Figure("bleu", "BLEU", 100, lower_is_better=False, digits=2),
+    Figure("chrf", "chrF2", 100, lower_is_better=False, digits=2),
+)
+"""Those of a translator, beside what the figures of a classifier say of its tokens."""
+
+ALL = (*OF_TRANSLATION, *FIGURES)
+"""Those of all tasks."""
+
 
 def figure(key: str) -> Figure:
     """Return the figure of that key, or raise `LimbeckError` with the nearest known key."""
-    for candidate in FIGURES:
+    for candidate in ALL:
         if candidate.key == key:
             return candidate
-    raise LimbeckError(f"there is no figure {key!r}{nearest(key, [known.key for known in FIGURES])}")
+    raise LimbeckError(f"there is no figure {key!r}{nearest(key, [known.key for known in ALL])}")

@@ -6,3 +6,4 @@ from limbeck.models.table import build_model as build_model
 from limbeck.models.table import check_model as check_model
 from limbeck.models.table import list_models as list_models
 from limbeck.models.table import parameters as parameters
+from limbeck.models.table import task_of as task_of

@@ -25,6 +25,7 @@ from limbeck.models.pyramidnet import PyramidNet
 from limbeck.models.resnet import ResNet
 from limbeck.models.resnext import ResNeXt29
 from limbeck.models.shufflenet import ShuffleNetV2
+from limbeck.models.transformer import Transformer
 from limbeck.models.wide_resnet import WideResNet
 
 Option: TypeAlias = bool | int | float | str
@@ -36,10 +37,12 @@ class Builder(NamedTuple):
     Attributes:
         build: a class or function of `classes`, `channels` and options.
         settled: the arguments that the name alone decides.
+        task: what its networks are for; those that read no images have no `channels`.
     """
 
     build: Callable[..., nn.Module]
     settled: Mapping[str, int | str] = {}
+    task: str = "classification"
 
 
 MODELS: dict[str, Builder] = {
@@ -74,6 +77,9 @@ MODELS: dict[str, Builder] = {
     "wrn_40_4": Builder(WideResNet, {"depth": 40, "widen": 4}),
 }
 
+# Networks that read no images; each is for a task of its own.
+TRANSLATORS: dict[str, Builder] = {"transformer": Builder(Transformer, task="translation")}
+
 _BRIDGES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
 _WIDE = re.compile(r"wrn_(\d{1,4})_(\d{1,4})", re.ASCII)
 _DENSE = re.compile(r"densenet_bc_(\d{1,4})_(\d{1,4})", re.ASCII)
@@ -85,8 +91,8 @@ class ModelSpec:
     """A network, by name.
 
     Attributes:
-        name: one of `MODELS`, `wrn_<depth>_<width>`, `densenet_bc_<depth>_<growth>`, `torchvision:<name>` or
-            `timm:<name>`.
+        name: one of `MODELS` or `TRANSLATORS`, `wrn_<depth>_<width>`, `densenet_bc_<depth>_<growth>`,
+            `torchvision:<name>` or `timm:<name>`.
         options: the builder's own, by name: `{"shortcut": "conv"}`.
     """
 
@@ -107,6 +113,8 @@ def find_builder(name: str) -> Builder:
     """
     if name in MODELS:
         return MODELS[name]
+    if name in TRANSLATORS:
+        return TRANSLATORS[name]
     if wide := _WIDE.fullmatch(name):
         depth, widen = map(int, wide.groups())
         return Builder(WideResNet, {"depth": depth, "widen": widen})
@@ -120,7 +128,8 @@ def find_builder(name: str) -> Builder:
         bridges = (f"{known}:{theirs}" for known in _BRIDGES)
         raise LimbeckError(f"model {name!r} is unknown{nearest(name, bridges)}")
     raise LimbeckError(
-        f"model {name!r} is unknown{nearest(name, MODELS)} (other libraries' are torchvision:NAME and timm:NAME)"
+        f"model {name!r} is unknown{nearest(name, [*MODELS, *TRANSLATORS])} "
+        "(other libraries' are torchvision:NAME and timm:NAME)"
     )
 
 
@@ -132,7 +141,7 @@ def build_model(spec: ModelSpec, classes: int, channels: int) -> nn.Module:
     Raises:
         LimbeckError: an unknown name or option, a wrong value, or pretrained weights that can't be had.
     """
-    build, settled = _prepare(spec, classes, channels)
+    build, settled, _ = _prepare(spec, classes, channels)
     return build(**settled, **spec.options)
 
 
@@ -145,13 +154,22 @@ def check_model(spec: ModelSpec, classes: int = 10, channels: int = 3) -> None:
     _prepare(spec, classes, channels)
 
 
+def task_of(spec: ModelSpec) -> str:
+    """Return the name of the task that a network is for.
+
+    Raises:
+        LimbeckError: the name is unknown.
+    """
+    return find_builder(spec.name).task
+
+
 def parameters(model: nn.Module) -> int:
     """Return how many trainable numbers a network has, each counted once."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _prepare(spec: ModelSpec, classes: int, channels: int) -> Builder:
-    build, named = find_builder(spec.name)
-    settled = {**named, "classes": classes, "channels": channels}
+    build, named, task = find_builder(spec.name)
+    settled = {**named, "classes": classes, **({"channels": channels} if task == "classification" else {})}
     check_arguments(build, spec.name, settled, spec.options)
     return Builder(build, settled)

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from limbeck.core.batch import Output
+from limbeck.core.batch import Output, View
 from limbeck.core.cohort import Peers
+from limbeck.data.choice import Splits
 from limbeck.data.examples import Examples
-from limbeck.data.load import Splits
 from limbeck.errors import LimbeckError
-from limbeck.metrics import summary
-from limbeck.plain import recipe_of
+from limbeck.plain import check_classifies, recipe_of
 from limbeck.recipes.read import overridden, plan
-from limbeck.tasks.classification import ENSEMBLE, ensemble
+from limbeck.tasks.classification import ENSEMBLE
+from limbeck.teachers.plan import Stage
 from limbeck.teachers.teacher import Inputs, Teacher, TeacherChoice, load_teacher, students_of
-from limbeck.train.loop import predictions
+from limbeck.train.evaluation import answers
 from limbeck.train.runtime import Runtime
+
+# what of a recipe says how a network is tested
+_OF_TASK = ("task", "data", "model")
 
 
 def evaluate_run(
@@ -40,19 +43,23 @@ def evaluate_run(
         LimbeckError: no run there, weights missing or damaged, data that do not fit the network.
     """
     runtime = Runtime(accelerator, devices=1, nodes=1)
-    test = test_examples(run, overrides, runtime.device)
+    test = _loaded(run, stage_of(run).data.tested_alone(run), overrides, runtime.device).test
     inputs = Inputs(test.classes, test.shape[0], test.mean, test.std)
     networks = trained(run, which, inputs, runtime.device)
-    found = dict(zip(networks, predictions(Peers(list(networks.values())), test, runtime), strict=True))
-    if len(found) > 1:
+    task = stage_of(run).task
+    said = answers(task, Peers(list(networks.values())), test, runtime, full=True)
+    found = dict(zip(networks, said, strict=True))
+    if len(found) > 1 and (together := task.together(said)) is not None:
         gated = (run / f"{ENSEMBLE}.safetensors").exists()
-        found["mean" if gated else ENSEMBLE] = ensemble(list(found.values()))
-    return {name: summary(said.logits, said.labels) for name, said in found.items()}
+        found["mean" if gated else ENSEMBLE] = together
+    return {name: task.figures(one) for name, one in found.items()}
 
 
 def trained(run: Path, which: Literal["last", "best"], inputs: Inputs, device: torch.device) -> dict[str, nn.Module]:
     """Return what `teachers` does, as modules."""
-    return {name: _Answering(one) for name, one in teachers(run, which, inputs, device).items()}
+    return {
+        name: one.net if one.plain else _Answering(one) for name, one in teachers(run, which, inputs, device).items()
+    }
 
 
 def teachers(run: Path, which: Literal["last", "best"], inputs: Inputs, device: torch.device) -> dict[str, Teacher]:
@@ -77,7 +84,7 @@ def teachers(run: Path, which: Literal["last", "best"], inputs: Inputs, device: 
 
 
 def test_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:
-    """Return the test set of a run's recipe.
+    """Return the test images of a run's recipe.
 
     Args:
         run: the run's folder.
@@ -85,11 +92,10 @@ def test_examples(run: Path, overrides: Sequence[str], device: torch.device | st
         device: where images are to be.
 
     Raises:
-        LimbeckError: no run there, another override, data that are not there.
+        LimbeckError: no run there, or of another task than classification; another override, data that are not there.
     """
-    # the test set is neither cut nor changed at random, and other data need not allow what the training data did
-    whole: dict[str, Any] = {"validation": 0, "held_out": 0, "examples": None, "views": [], "mix": None}
-    return _loaded(run, whole, overrides, device).test
+    check_classifies(run)
+    return _loaded(run, stage_of(run).data.tested_alone(run), overrides, device).test
 
 
 def train_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:
@@ -103,12 +109,21 @@ def train_examples(run: Path, overrides: Sequence[str], device: torch.device | s
     Raises:
         LimbeckError: no run there, another override, data that are not there.
     """
+    check_classifies(run)
     return _loaded(run, {"views": [], "mix": None}, overrides, device).train
+
+
+def stage_of(run: Path) -> Stage:
+    """Return the data, the network and the task of a run's recipe, with nothing else of it."""
+    stage_tree = recipe_of(run)
+    tree: dict[str, Any] = {key: stage_tree[key] for key in _OF_TASK if key in stage_tree}
+    return plan(tree, str(run / "recipe.yaml")).student
 
 
 def _loaded(run: Path, changes: Mapping[str, Any], overrides: Sequence[str], device: torch.device | str) -> Splits:
     stage_tree = recipe_of(run)
-    tree = {"data": stage_tree["data"] | dict(changes), "model": stage_tree["model"]}
+    tree: dict[str, Any] = {key: stage_tree[key] for key in _OF_TASK if key in stage_tree}
+    tree["data"] = tree["data"] | dict(changes)
     for text in overrides:
         if not text.startswith("data."):
             raise LimbeckError(f"override {text!r}: only data.… can be changed when evaluating")
@@ -123,5 +138,5 @@ class _Answering(nn.Module):
         super().__init__()
         self._answer = teacher
 
-    def forward(self, view: Tensor) -> Output:
+    def forward(self, view: View) -> Output:
         return self._answer(view)

@@ -184,12 +184,13 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec], longest:
         tree["method"]["split"] = scale.split
     for peer, plain in zip(stage.peers, tree["peers"], strict=True):
         plain["model"] = _lowered(peer.model, rungs)
+    assert isinstance(stage.data, Data)
     tree["data"] |= _data(stage.data, scale, held=_reads_accuracy(stage))
     if _averages_over_classes(tree["method"]) and (whole := _classes(stage.data)):
         tree["method"]["multiplier"] *= (tree["data"]["classes"] or whole) / whole
     if share < 1:
-        tree["schedule"] = _rate(tree["schedule"], training["epochs"], share)
-        tree["method"] = _timed(tree["method"], share)
+        tree["schedule"] = shortened_rate(tree["schedule"], training["epochs"], share)
+        tree["method"] = shortened(tree["method"], share)
         if tree["data"]["cycle"] is not None:
             tree["data"]["cycle"] = max(1, round(tree["data"]["cycle"] * share))
         if training.get("stop_epoch") is not None:
@@ -209,7 +210,7 @@ def _reads_accuracy(stage: Stage) -> bool:
 
 def _matched(matcher: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Return a matcher for a share of the epochs, whose layers are found anew: the networks are others."""
-    fields = _timed(matcher, share) if share < 1 else dict(matcher)
+    fields = shortened(matcher, share) if share < 1 else dict(matcher)
     fields |= {name: None for name in _OF_LAYERS if name in fields}
     if "coder_epochs" in fields and fields["between"] == "teacher":
         fields["coder_epochs"] = max(1, round(fields["coder_epochs"] * share))
@@ -271,9 +272,9 @@ def _extent(source: Mapping[str, Any], classes: int | None) -> Extent:
     return Extent(whole.examples * classes * 9 // (whole.classes * 10), classes)
 
 
-def _rate(schedule: Mapping[str, Any], epochs: int, share: float) -> dict[str, Any]:
+def shortened_rate(schedule: Mapping[str, Any], epochs: int, share: float) -> dict[str, Any]:
     """Return a learning-rate schedule for a share of the epochs."""
-    fields = _timed(schedule, share)
+    fields = shortened(schedule, share)
     fields["warmup"] = schedule["warmup"] * share
     if "milestones" in schedule:
         fields["milestones"] = [_milestone(mark, epochs, share) for mark in schedule["milestones"]]
@@ -287,9 +288,9 @@ def _milestone(mark: float, epochs: int, share: float) -> float:
     return mark / epochs if mark < epochs else mark * share
 
 
-def _timed(fields: Mapping[str, Any], share: float) -> dict[str, Any]:
+def shortened(fields: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Return fields with the epochs of every schedule in them shortened to a share; at least 1 where there was one."""
-    changed = {key: _timed(value, share) if isinstance(value, Mapping) else value for key, value in fields.items()}
+    changed = {key: shortened(value, share) if isinstance(value, Mapping) else value for key, value in fields.items()}
     time = TIMES.get(fields.get("name", ""))
     if time is not None and fields[time]:
         changed[time] = max(1, round(fields[time] * share))

@@ -29,8 +29,10 @@ def _entries(kind: str) -> dict[str, str]:
         return {name: parse(study_text(name), name).get("description", "") for name in study_names()}
     if kind == "models":
         from limbeck.models import list_models
+        from limbeck.models.table import TRANSLATORS
 
         return dict.fromkeys(list_models(), "") | {
+            **dict.fromkeys(TRANSLATORS, "translates; for task: translation"),
             "timm:NAME": "any of timm's",
             "torchvision:NAME": "any of torchvision's",
         }
@@ -49,9 +51,9 @@ def _table(kind: str) -> dict[str, Any]:
         from limbeck.matching import MATCHERS
 
         return dict(MATCHERS)
-    from limbeck.data.load import SOURCES
+    from limbeck.data.kinds import NAMES
 
-    return dict(SOURCES)
+    return {name: cls for names in NAMES.values() for name, cls in names.items()}
 
 
 def describe(name: str) -> str:
@@ -89,14 +91,15 @@ def _model(name: str) -> str:
     sizes = [
         f"{parameters(outline(ModelSpec(name), classes)):,} parameters at {classes} classes" for classes in (10, 100)
     ]
-    build, settled = find_builder(name)
+    build, settled, task = find_builder(name)
     free = [
         option
         for key, option in inspect.signature(build).parameters.items()
         if key not in {*settled, "classes", "channels"}
     ]
     options = "\n".join(f"  {option.name} = {option.default!r}" for option in free) or "  none"
-    return f"{name}: {', '.join(sizes)}, 3 channels\n\n{inspect.getdoc(build)}\n\nOptions\n{options}"
+    about = ", 3 channels" if task == "classification" else f", each a token; for task: {task}"
+    return f"{name}: {', '.join(sizes)}{about}\n\n{inspect.getdoc(build)}\n\nOptions\n{options}"
 
 
 def _card(cls: type) -> str:

@@ -12,16 +12,17 @@ import numpy as np
 
 from limbeck import files
 from limbeck.errors import LimbeckError
-from limbeck.metrics.figures import FIGURES, Figure
+from limbeck.metrics.figures import ALL, Figure
 from limbeck.plain import CODER_FILE, flat, last_stage, whole_recipe_of
 
 Which = Literal["last", "best"]
 
 COLUMNS = (
-    *FIGURES,
+    *ALL,
     Figure("scaled_nll", "NLL, T-scaled", 1, lower_is_better=True, digits=3),
     Figure("scaled_ece", "ECE %, T-scaled", 100, lower_is_better=True, digits=2),
 )
+_SILENT = {"seed", "data.workers", "training.checkpoint_steps", "training.trace"}
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,9 @@ def labels_of(trees: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def described(run: FinishedRun) -> dict[str, Any]:
-    """Return the leaves of a recipe that may tell it from others: not its teacher's place, seed or reference."""
-    silent, apart = {"seed", "data.workers", "training.checkpoint_steps", "training.trace"}, {"teacher", "reference"}
-    leaves = flat(run.recipe).items()
-    tree = {key: value for key, value in leaves if key not in silent and key.partition(".")[0] not in apart}
+    """Return the leaves of a recipe that may tell it from others: neither its teacher's place nor its seed, say."""
+    leaves, apart = flat(run.recipe).items(), {"task", "teacher", "reference"}
+    tree = {key: value for key, value in leaves if key not in _SILENT and key.partition(".")[0] not in apart}
     if peers := run.recipe.get("peers"):
         models = [run.recipe["model"], *(peer["model"] for peer in peers)]
         number = run.student.removeprefix("student-")

@@ -90,7 +90,7 @@ def _images(test: Examples, wanted: set[int]) -> dict[int, str]:
     start = 0
     for batch in test.in_order(500):
         for index in sorted(index - start for index in wanted if start <= index < start + len(batch.ids)):
-            found[start + index] = png(photograph(batch.views[0][index].double().numpy(), test.mean, test.std))
+            found[start + index] = png(photograph(batch.images()[index].double().numpy(), test.mean, test.std))
         start += len(batch.ids)
         if len(found) == len(wanted):
             break

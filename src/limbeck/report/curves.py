@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from limbeck.analysis.confidence import probabilities
 from limbeck.metrics import Reliability, confidences, reliability, risk_coverage
+from limbeck.plain import classifies
 from limbeck.report.compare import FinishedRun, Group, Which
 from limbeck.report.drawing import MUTED, Exhibit, faint, line, plain, symbol
 from limbeck.train.predictions import read_predictions
@@ -41,6 +42,8 @@ def curves(groups: Sequence[Group], which: Which) -> list[Exhibit]:
     Raises:
         LimbeckError: a run's predictions are missing or damaged.
     """
+    if not all(classifies(run.recipe) for group in groups for run in group.runs.values()):
+        return [_learning(groups)]  # of others, no probabilities of all classes are kept
     sure = [[_confidence(run, which) for run in group.runs.values()] for group in groups]
     return [_learning(groups), _reliability(groups, sure), _risk_coverage(groups, sure)]
 

@@ -23,7 +23,7 @@ from limbeck.report.students import label_of, path_of, read_students
 from limbeck.tasks.classification import ENSEMBLE
 from limbeck.teachers.lineage import teacher_of
 from limbeck.teachers.teacher import Inputs, Teacher, load_teacher
-from limbeck.train.loop import predictions
+from limbeck.train.evaluation import predictions
 from limbeck.train.runtime import Runtime
 
 COLUMNS = {

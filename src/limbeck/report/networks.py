@@ -169,7 +169,7 @@ def _images(test: Examples, count: int) -> Images:
     for batch in test.in_order(500):
         here = wanted[(wanted >= start) & (wanted < start + len(batch.ids))] - start
         rows = here.to(batch.labels.device)
-        views.append(batch.views[0][rows])
+        views.append(batch.images()[rows])
         labels.append(batch.labels[rows])
         start += len(batch.ids)
     return Images(torch.cat(views), torch.cat(labels))

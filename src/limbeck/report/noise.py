@@ -138,7 +138,7 @@ def measure(
     with display.run("noise", test.count, unit="image"):
         for batch in test.in_order(max(1, min(500, _BLOCK_NUMBERS // size))):
             noise = partial(_noise, seed, batch.ids, test.shape)
-            wrong = wrong_under_noise(asked, batch.views[0], batch.labels, noise, draws, DEVIATIONS, test.std)
+            wrong = wrong_under_noise(asked, batch.images(), batch.labels, noise, draws, DEVIATIONS, test.std)
             total = wrong if total is None else total + wrong
             done += len(batch.ids)
             display.advance(done, {})

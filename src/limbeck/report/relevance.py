@@ -85,7 +85,7 @@ def write_relevance(runs: Sequence[Path], overrides: Sequence[str], out: Path, *
     columns: list[Column] = []
     for run, of in zip(runs, students, strict=True):
         networks = teachers(run, "last", inputs, device)
-        columns += [column for one in of for column in _columns(one, networks[one.student], batch.views[0])]
+        columns += [column for one in of for column in _columns(one, networks[one.student], batch.images())]
     values: dict[str, Any] = {
         "paragraphs": ABOUT if any(column.part != WHOLE for column in columns) else ABOUT[:1],
         "columns": columns,
@@ -145,7 +145,7 @@ def _array(tensor: Tensor) -> Any:
 
 def _rows(columns: Sequence[Column], batch: Batch, test: Examples) -> Iterator[dict[str, Any]]:
     """Yield what a row of the page shows: an image, and the maps of it on one scale."""
-    views = _array(batch.views[0])
+    views = _array(batch.images())
     for i, (image, label) in enumerate(zip(batch.ids.tolist(), batch.labels.tolist(), strict=True)):
         largest = max(float(np.abs(column.maps[i]).max()) for column in columns)
         cells = []

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from limbeck.report.compare import COLUMNS, FinishedRun, Group, Which, markdown, paired_table, table
 
-TESTED = ("error", "nll", "ece", "aurc")
+TESTED = ("bleu", "chrf", "error", "nll", "ece", "aurc")
 
 
 def print_rows(rows: Sequence[Mapping[str, str]], title: str) -> None:

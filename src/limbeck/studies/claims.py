@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from limbeck.errors import LimbeckError, nearest
-from limbeck.metrics.figures import FIGURES
+from limbeck.metrics.figures import ALL
 from limbeck.studies.cells import Cell
 from limbeck.studies.study import Stated
 
-NAMES = (*(figure.key for figure in FIGURES), "scaled_nll", "scaled_ece")
+NAMES = (*(figure.key for figure in ALL), "scaled_nll", "scaled_ece")
 
 _PIECE = re.compile(
     r"""\s*(?:
@@ -175,7 +175,7 @@ def _check(cell: Cell, metric: str, which: str, student: str | None) -> None:
         raise LimbeckError(f"the cell {cell.name!r} has several students: say which, such as student-0:{metric}(...)")
     if student is not None and student not in names:
         raise LimbeckError(f"the cell {cell.name!r} has no {student!r}{nearest(student, names)}")
-    if (which == "best" or metric.startswith("scaled_")) and not stage.data.validation:
+    if (which == "best" or metric.startswith("scaled_")) and not stage.data.validated:
         raise LimbeckError(f"the cell {cell.name!r} has no validation split for {which}:{metric}: set data.validation")
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import special, stats
 
+from limbeck.plain import of_another_task
 from limbeck.studies.claims import Claim, Figure
 from limbeck.tasks.classification import Predictions
 from limbeck.train.predictions import read_predictions
@@ -84,6 +85,9 @@ def over_examples(claim: Claim, folders: Mapping[str, Mapping[int, Path]], seeds
         LimbeckError: a run's predictions are missing or damaged.
     """
     if not set(claim.metrics) <= set(MEANS):
+        return None
+    # tokens of a sentence are not drawn independently
+    if any(of_another_task(folders[figure.cell][seed]) for figure in claim.weights for seed in seeds):
         return None
     parts: dict[Figure, list[Float64[np.ndarray, " examples"]]] = {figure: [] for figure in claim.weights}
     first = None

@@ -1,5 +1,9 @@
-"""What is classified."""
+"""What is learned. `TASKS` is the closed table that recipes name."""
 
 from limbeck.tasks.classification import Classification as Classification
 from limbeck.tasks.classification import Predictions as Predictions
 from limbeck.tasks.classification import predict as predict
+from limbeck.tasks.task import EvaluatedTask as EvaluatedTask
+from limbeck.tasks.translation import Translation as Translation
+
+TASKS: dict[str, type[EvaluatedTask]] = {"classification": Classification, "translation": Translation}

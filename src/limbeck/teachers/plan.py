@@ -5,26 +5,32 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from limbeck.core.config import Index, Named, configurable, fields_of
+from limbeck.core.config import Index, Kinds, Named, configurable, fields_of
 from limbeck.core.matcher import Matcher
-from limbeck.core.roles import Teacher as Answering
 from limbeck.core.writer import Relation, TargetWriter
-from limbeck.data.load import Data, Splits
+from limbeck.data.choice import DataChoice, Splits
+from limbeck.data.kinds import KINDS, kind_of
+from limbeck.data.load import Data
+from limbeck.data.text.load import TextData
 from limbeck.errors import LimbeckError
 from limbeck.matching import MATCHERS
 from limbeck.models import ModelSpec, check_model
 from limbeck.targets import METHODS, CrossEntropy
+from limbeck.tasks import TASKS, Classification, EvaluatedTask
+from limbeck.tasks.task import Setting
+from limbeck.teachers.jobs import make_job
 from limbeck.teachers.kept import asked_marks, check_which
 from limbeck.teachers.matched import check_layers, check_matchers
 from limbeck.teachers.record import record
 from limbeck.teachers.relation import check_names, check_relation, outline
-from limbeck.teachers.replay import ReplayedTeacher, check_recurrence, replayed
-from limbeck.teachers.students import PeerChoice, build_students, specs
-from limbeck.teachers.teacher import Inputs, Model, TeacherChoice, load_teacher, origin
+from limbeck.teachers.replay import ReplayedTeacher, check_recurrence
+from limbeck.teachers.students import PeerChoice, specs
+from limbeck.teachers.teacher import Model, TeacherChoice
 from limbeck.train.job import Job
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OPTIMISERS, SGD, OptimiserChoice, check_kinds
@@ -39,6 +45,7 @@ class Stage:
     """One training: a network, its data, its method, and how long.
 
     Attributes:
+        task: what is learned.
         data: examples, split and views.
         model: the network.
         peers: more networks, trained together with it; each is a name, a mapping of name and options, or of `model` and
@@ -52,8 +59,9 @@ class Stage:
         seed: of the network's first weights, the order, the views (but for `data.view_seed`) and dropout.
     """
 
-    data: Data
+    data: Annotated[DataChoice, Kinds(KINDS, kind_of)]
     model: Model
+    task: Annotated[EvaluatedTask, Named(TASKS)] = field(default_factory=Classification)
     peers: tuple[PeerChoice, ...] = ()
     method: Annotated[TargetWriter, Named(METHODS)] = field(default_factory=CrossEntropy)
     matchers: tuple[Annotated[Matcher, Named(MATCHERS)], ...] = ()
@@ -67,9 +75,10 @@ class Stage:
         for network in self.networks:
             check_model(network)
         check_kinds([self.optimiser, *(peer.optimiser or self.optimiser for peer in self.peers)])
-        if self.method.needs.held_out and not self.data.held_out:
+        self._check_task()
+        if self.method.needs.held_out and not self.data.holds_out:
             raise ValueError("the method weighs its students by examples that none learns from: set data.held_out")
-        if self.method.needs.validation and not self.data.validation:
+        if self.method.needs.validation and not self.data.validated:
             raise ValueError("the method stops by the validation error: set data.validation")
         try:
             self.method.check_epochs(self.training.last_epoch)
@@ -86,16 +95,26 @@ class Stage:
                 "that do"
             )
         check_matchers(self.matchers, self.networks, self.method, self.teacher)
-        if self.teacher is not None and self.teacher.cache is not None:
+        if self.teacher is not None and self.teacher.cache is not None and isinstance(self.data, Data):
             check_recurrence(self.data, self.training.shuffle)
-        if self.training.trace and self.data.mix is not None:
+        if self.training.trace and self.data.mixes:
             raise ValueError(
                 "training.trace sorts images by the probability of their class, and mixed ones have two: "
                 "set training.trace to false, or data.mix to null"
             )
         for name in ("stop_accuracy", "keep_accuracies"):
-            if getattr(self.training, name) not in {None, ()} and not self.data.validation:
+            if getattr(self.training, name) not in {None, ()} and not self.data.validated:
                 raise ValueError(f"training.{name} is read on the validation split: set data.validation")
+
+    def _check_task(self) -> None:
+        cached = self.teacher is not None and self.teacher.cache is not None
+        setting = Setting(
+            self.data, self.networks, self.method, self.matchers, cached, self.training.trace, self.training.shuffle
+        )
+        try:
+            self.task.check(setting)
+        except LimbeckError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def needs_teacher(self) -> bool:
@@ -144,7 +163,20 @@ class Plan:
                 )
             if taught_by is not None:
                 self._check_teacher(name, taught_by)
+            self._check_translations(name, seen)
             seen.append(name)
+
+    def _check_translations(self, name: str, seen: Sequence[str]) -> None:
+        data = self.stages[name].data
+        asked = data.translations if isinstance(data, TextData) else None
+        if asked is None or asked.stage is None:
+            return
+        if asked.stage not in seen:
+            raise LimbeckError(f"stage {name!r} learns translations of {asked.stage!r}, which does not come before it")
+        teacher = self.stages[asked.stage]
+        if len(teacher.networks) > 1:
+            raise LimbeckError(f"stage {name!r} learns translations of {asked.stage!r}, which has several students")
+        check_which(asked.which, asked.stage, teacher.training, teacher.data.validated, f"stage {name!r}")
 
     def _check_teacher(self, name: str, taught_by: str) -> None:
         stage, teacher = self.stages[name], self.stages[taught_by]
@@ -152,7 +184,7 @@ class Plan:
             for network in stage.networks:
                 check_names(relation, self._teaching(name), network, f"stage {name!r}")
         if stage.teacher is not None:
-            check_which(stage.teacher.which, taught_by, teacher.training, teacher.data.validation, f"stage {name!r}")
+            check_which(stage.teacher.which, taught_by, teacher.training, teacher.data.validated, f"stage {name!r}")
 
     def _teaching(self, name: str) -> ModelSpec:
         """Return the network that teaches a stage.
@@ -211,16 +243,17 @@ class Plan:
     def _last_job(self, folder: Path, runtime: Runtime, display: Display, name: str | None) -> Job:
         """Run all stages but the last one, and return what that is made of."""
         folders: dict[str, Path] = {}
+        place = folder.parent / "stages"
         loaded = self._loaded(runtime)
         *before, last = self.stages
         for stage_name in before:
-            job = _job(stage_name, self.stages[stage_name], loaded[stage_name], folders, runtime)
+            job = make_job(stage_name, self.stages[stage_name], loaded[stage_name], folders, place, runtime, display)
             keep = asked_marks([one.teacher for one in self.stages.values()], stage_name)
             job = replace(job, written=self.plain(stage_name), keep=keep)
-            place = folder.parent / "stages" / f"{stage_name}-{job.identity[:12]}"
-            run(job, place, runtime, display, shared=True)
-            folders[stage_name] = place
-        return replace(_job(name or last, self.stages[last], loaded[last], folders, runtime), written=self.plain(last))
+            folders[stage_name] = place / f"{stage_name}-{job.identity[:12]}"
+            run(job, folders[stage_name], runtime, display, shared=True)
+        job = make_job(name or last, self.stages[last], loaded[last], folders, place, runtime, display)
+        return replace(job, written=self.plain(last))
 
     def _loaded(self, runtime: Runtime) -> dict[str, Splits]:
         """Return each stage's data, equal ones read once; refuse here what would only show after hours of training.
@@ -253,48 +286,3 @@ class Plan:
             for relation, network in itertools.product(stage.relations, learning):
                 check_relation(relation, teaching, network, f"stage {name!r}")
         return loaded
-
-
-def _job(name: str, stage: Stage, splits: Splits, folders: dict[str, Path], runtime: Runtime) -> Job:
-    """Build what a stage names."""
-    train = splits.train
-    inputs = Inputs(train.classes, train.shape[0], train.mean, train.std)
-    choice = stage.teacher
-    if choice is not None and choice.stage is not None:
-        choice = replace(choice, stage=None, run=str(folders[choice.stage]))
-    teacher = None if choice is None else load_teacher(choice, inputs).meet(inputs, runtime.device)
-    networks = build_students(stage.networks, len(train.classes), train.shape[0], stage.seed)
-    if teacher is not None:
-        for relation, network in itertools.product(stage.relations, networks):
-            check_relation(relation, teacher.net, network, name)
-    cohort = stage.method.cohort(networks)
-    content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
-    if splits.validation is not None:
-        content["validation data"] = splits.validation.fingerprint
-    if splits.held_out is not None:
-        content["held-out data"] = splits.held_out.fingerprint
-    if teacher is not None:
-        content["teacher"] = teacher.fingerprint()
-    answering: Answering | None = teacher
-    if choice is not None and choice.cache is not None and teacher is not None:
-        views = len(cohort.names) if stage.method.needs.own_views else 1
-        answering = replayed(choice, teacher, stage.data, train, stage.training.precision, views)
-    plain = fields_of(stage)
-    return Job(
-        name=name,
-        cohort=cohort,
-        writer=stage.method,
-        teacher=answering,
-        matchers=stage.matchers,
-        splits=splits,
-        optimisers=[stage.optimiser, *(peer.optimiser or stage.optimiser for peer in stage.peers)],
-        rate=stage.schedule,
-        training=stage.training,
-        seed=stage.seed,
-        recipe=plain,
-        written=plain,
-        content=content,
-        models=[plain["model"]] * stage.method.needs.copies + [*(peer["model"] for peer in plain["peers"])],
-        taught_by=None if choice is None or teacher is None else origin(choice, teacher),
-        teacher_run=None if choice is None or choice.run is None else Path(choice.run),
-    )

@@ -18,7 +18,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.core.batch import Batch, Clock, Output
+from limbeck.core.batch import Batch, Clock, Output, View
 from limbeck.core.config import fields_of
 from limbeck.core.roles import Teacher
 from limbeck.data.examples import Examples
@@ -76,7 +76,7 @@ class ReplayedTeacher:
         """Whether all answers are there, so that the teacher is never asked."""
         return all(self.answers.complete(turn) for turn in range(self.cycle))
 
-    def __call__(self, view: Tensor) -> Output:
+    def __call__(self, view: View) -> Output:
         """Ask the teacher itself, and record nothing."""
         return self.teacher(view)
 
@@ -124,7 +124,7 @@ class ReplayedTeacher:
 
         agreed(finish)
 
-    def _encoded(self, view: Tensor) -> tuple[Tensor, ...]:
+    def _encoded(self, view: View) -> tuple[Tensor, ...]:
         return self.answers.layout.format.encode(self.teacher(view).logits.float())
 
     def _record(self, turn: int, number: int, ids: Tensor, parts: tuple[Tensor, ...]) -> None:

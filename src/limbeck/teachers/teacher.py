@@ -12,9 +12,10 @@ from pydantic import BeforeValidator, PlainSerializer
 from torch import Tensor, nn
 
 from limbeck import files
-from limbeck.core.batch import Output
+from limbeck.core.batch import Output, View
 from limbeck.core.config import Count, Index, configurable
 from limbeck.core.writer import Relation
+from limbeck.data.text.tokens import FILE, SPECIAL
 from limbeck.errors import LimbeckError
 from limbeck.memory.formats import Precision
 from limbeck.models import ModelSpec, build_model, check_model
@@ -123,15 +124,21 @@ class Teacher:
         self._shift: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, view: Tensor) -> Output:
+    def __call__(self, view: View) -> Output:
         """Return the teacher's output on a view that is normalised as the student's data are."""
         answer = self.net(self.normalised(view))
         return answer if isinstance(answer, Output) else Output(answer)
 
-    def normalised(self, view: Tensor) -> Tensor:
+    @property
+    def plain(self) -> bool:
+        """Whether the network reads views as they are."""
+        return self._scale is None
+
+    def normalised(self, view: View) -> Any:
         """Return a view that is normalised as the student's data are as the network itself reads it."""
         if self._scale is None or self._shift is None:
             return view
+        assert isinstance(view, Tensor)
         return view * self._scale + self._shift
 
     def meet(self, data: Inputs, device: torch.device) -> Teacher:
@@ -258,6 +265,11 @@ def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
 def _same_classes(name: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
     if tuple(theirs) == tuple(ours):
         return
+    if theirs[0] == ours[0] == SPECIAL[0]:
+        raise LimbeckError(
+            f"{name} has another vocabulary ({len(theirs)} tokens) than the data ({len(ours)}): give both the same "
+            f"training text and data.tokenizer, or set data.tokenizer.file to the {FILE} beside it"
+        )
     if len(theirs) != len(ours):
         raise LimbeckError(f"{name} knows {len(theirs)} classes, the data have {len(ours)}")
     if set(theirs) == set(ours):

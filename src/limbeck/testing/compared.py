@@ -45,7 +45,7 @@ class Case:
             if coding is not None:
                 link.matcher.take(coding.coder.get_submodule("encoder"))
             if link.matcher.surveys:
-                features = _features(self.other, [pair.teacher.path for pair in link.pairs], batch_of(0).views[0])
+                features = _features(self.other, [pair.teacher.path for pair in link.pairs], batch_of(0).images())
                 link.matcher.settle(link.matcher.survey(features))
 
     def terms(self, batch: Batch | None = None) -> Mapping[str, Term]:
@@ -63,7 +63,7 @@ class Case:
     ) -> Mapping[str, Term]:
         """Return the terms of features that are changed first, without gradient."""
         found: dict[str, Term] = {}
-        view = batch_of(0).views[0]
+        view = batch_of(0).images()
         with torch.no_grad():
             for link, matcher in zip(self.comparison.links, matchers or self.comparison.matchers, strict=True):
                 if link.student > 0:

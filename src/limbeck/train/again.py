@@ -12,10 +12,9 @@ from typing import Any, TypeAlias
 
 from limbeck import files
 from limbeck.core.cohort import Peers
-from limbeck.metrics import summary
+from limbeck.train.evaluation import answers
 from limbeck.train.job import Job
 from limbeck.train.kept import Keep, epoch_of, kept_file, missing
-from limbeck.train.loop import predictions
 from limbeck.train.progress import Display
 from limbeck.train.record import read
 from limbeck.train.runtime import Runtime
@@ -78,8 +77,8 @@ def with_kept(job: Job, folder: Path, runtime: Runtime, results: dict[str, Any])
                 path = kept_file(folder, name, mark)
                 network = copy.deepcopy(job.cohort.alone(i))
                 load_weights(network, read_weights(path)[0], str(path))
-                (said,) = predictions(Peers([network]), job.splits.test, runtime)
-                kept[name][str(mark)] = {"epoch": epoch, **summary(said.logits, said.labels)}
+                (said,) = answers(job.task, Peers([network]), job.splits.test, runtime, full=True)
+                kept[name][str(mark)] = {"epoch": epoch, **job.task.figures(said)}
     if not any(kept.values()) or kept == known:
         return results
     results = {**results, "kept": kept}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ from limbeck.core.cohort import Cohort
 from limbeck.core.matcher import Matcher
 from limbeck.core.roles import Teacher
 from limbeck.core.writer import TargetWriter
-from limbeck.data.load import Splits
+from limbeck.data.choice import Splits
 from limbeck.plain import flat
+from limbeck.tasks import Classification, EvaluatedTask
 from limbeck.train.kept import Mark
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OptimiserChoice
@@ -22,6 +23,9 @@ from limbeck.train.rates import Rate
 
 EFFECTLESS = {
     "data.source.root",
+    "data.tokenizer.file",
+    "data.translations.run",
+    "data.translations.stage",
     "data.workers",
     "method.bank",
     "teacher.cache",
@@ -36,7 +40,7 @@ EFFECTLESS = {
 }
 
 # Fields that came later, at what they stood for before: runs keep the identity that they had.
-BEFORE = {"method.label_after": "whole", "method.stop": None}
+BEFORE = {"method.label_after": "whole", "method.stop": None, "task.name": "classification"}
 
 
 class Origin(NamedTuple):
@@ -74,6 +78,8 @@ class Job:
         taught_by: where the teacher comes from.
         teacher_run: the folder of the run that taught, where it was one.
         keep: marks at which weights are kept for others, beside those of `training`.
+        task: what is learned.
+        written_by: who wrote the training targets, where a teacher did.
     """
 
     name: str
@@ -93,6 +99,8 @@ class Job:
     taught_by: Origin | None = None
     teacher_run: Path | None = None
     keep: Sequence[Mark] = ()
+    task: EvaluatedTask = field(default_factory=Classification)
+    written_by: Origin | None = None
 
     @property
     def marks(self) -> list[Mark]:
@@ -122,6 +130,8 @@ class Job:
         content = {key: value for key, value in self.content.items() if not key.startswith("first weights")}
         if self.taught_by is not None:
             content["teacher"] = self.taught_by.group
+        if self.written_by is not None:
+            content["training data"], content["translations"] = content["references"], self.written_by.group
         return _digest([recipe, content])
 
 

@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from limbeck.core.batch import Clock, Units
-from limbeck.core.cohort import Cohort
+from limbeck.core.batch import Clock
 from limbeck.core.config import Count, Flag, Fraction, Positive, configurable
 from limbeck.core.objective import Objective
 from limbeck.core.shard import Shuffle
 from limbeck.data.examples import Examples
 from limbeck.data.order import shard_sizes
-from limbeck.errors import LimbeckError, NonFiniteLossError
-from limbeck.tasks.classification import Predictions, predict
+from limbeck.errors import LimbeckError
 from limbeck.train.checkpoint import Checkpoints
+from limbeck.train.evaluation import answers, evaluated
 from limbeck.train.kept import Keep, Mark, errors_of, marks, never_reached, reached
 from limbeck.train.optimisers import OptimiserChoice, build
 from limbeck.train.progress import Display
@@ -45,6 +43,7 @@ class Training:
         keep_accuracies: likewise after the first epoch whose accuracy on the validation split reaches this share, of
             each student by itself (`teacher.which: accuracy-0.7`).
         batch_size: examples per optimiser step, over all processes; batches of an epoch differ by at most one example.
+            Of translation, target tokens: a batch has so many at most, give or take a sentence.
         shuffle: how far examples move between epochs: "global", over all processes; "node", over those of a machine;
             "process", not at all. Where they stay, so do past predictions, and nobody sends them to another. Each batch
             takes its due of every machine or process; partners of mixed images are of the same one.
@@ -145,7 +144,7 @@ def fit(
         NonFiniteLossError: a loss term became NaN or infinite; the checkpoint before it is kept.
         LimbeckError: `stop_accuracy` was never reached.
     """
-    cohort = objective.cohort
+    cohort, task = objective.cohort, evaluated(objective.task)
     if training.channels_last:
         cohort.to(memory_format=torch.channels_last)
     if training.compile:
@@ -179,7 +178,8 @@ def fit(
             if state.trace is not None:
                 values |= state.trace.means(runtime)
             if validation is not None:
-                values |= state.keep_best(predictions(state.cohort, validation, runtime))
+                said = answers(task, state.cohort, validation, runtime)
+                values |= state.keep_best([task.scores(one) for one in said])
                 objective.writer.validated(errors_of(values, len(state.best)))
                 state.reached = reached(values, training.stop_accuracy)
             if keep is not None:
@@ -251,14 +251,10 @@ def close_epoch(session: Session) -> None:
     """Tell the method that an epoch is over, after what the students say of the held-out examples if it asks."""
     objective = session.state.objective
     if objective.writer.needs.held_out and session.held_out is not None:
-        said = predictions(objective.cohort, session.held_out, session.runtime)
-        objective.writer.examine([_units(one, session.runtime.device) for one in said])
+        task = evaluated(objective.task)
+        said = answers(task, objective.cohort, session.held_out, session.runtime)
+        objective.writer.examine([task.units_of(one, session.runtime.device) for one in said])
     objective.after_epoch()
-
-
-def _units(said: Predictions, device: torch.device) -> Units:
-    ids, labels, logits = (torch.from_numpy(column).to(device) for column in said)
-    return Units(logits, labels, ids)
 
 
 def save(session: Session) -> None:
@@ -267,29 +263,3 @@ def save(session: Session) -> None:
     if session.runtime.first:
         session.checkpoints.save(content, session.state.step)
     session.runtime.barrier()
-
-
-def predictions(cohort: Cohort, examples: Examples, runtime: Runtime) -> list[Predictions]:
-    """Return each student's predictions on a whole split, on every process.
-
-    Raises:
-        NonFiniteLossError: an answer is NaN or infinite.
-        LimbeckError: there are fewer examples than processes.
-    """
-    if examples.count < runtime.world:
-        raise LimbeckError(f"{examples.count} examples cannot be shared among {runtime.world} processes: use fewer")
-    shares = runtime.gather(predict(cohort, examples.in_order(500, runtime.rank, runtime.world)))
-    joined = [_joined([share[i] for share in shares]) for i in range(len(cohort.names))]
-    if not all(np.isfinite(said.logits).all() for said in joined):
-        raise NonFiniteLossError(
-            "the network's answers in evaluation are NaN or infinite: training has diverged; lower the learning rate, "
-            "add warm-up or clip the gradient, and start in a new folder"
-        )
-    return joined
-
-
-def _joined(shares: list[Predictions]) -> Predictions:
-    columns = [torch.cat([torch.from_numpy(column) for column in columns]) for columns in zip(*shares, strict=True)]
-    order: Tensor = columns[0].argsort()
-    ids, labels, logits = (column[order].numpy() for column in columns)
-    return Predictions(ids, labels, logits)

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from limbeck.errors import LimbeckError
-from limbeck.plain import predictions_file
+from limbeck.plain import check_classifies, predictions_file
 from limbeck.tasks.classification import Predictions
 
 
@@ -37,4 +37,5 @@ def _read(folder: Path, student: str, *columns: str) -> Predictions:
         with path.open("rb") as file, np.load(file) as arrays:
             return Predictions(*(arrays[name] for name in columns))
     except (OSError, ValueError, KeyError, BadZipFile) as error:
+        check_classifies(folder)
         raise LimbeckError(f"{path} is missing or damaged; remove its folder and train again") from error

@@ -121,7 +121,29 @@ class OneCycle:
         return _cosine(1.0, self.end, (time - self.peak) / (1 - self.peak))
 
 
-RATES = {"constant": ConstantRate, "step": Step, "multi_step": MultiStep, "cosine": Cosine, "one_cycle": OneCycle}
+@configurable
+class InverseSqrt:
+    """Rise for `warmup` epochs, then fall as one over the square root of time (Vaswani et al., 2017).
+
+    Attributes:
+        warmup: epochs of linear rise, more than 0.
+    """
+
+    warmup: Positive = 4.0
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        """Return 1 up to the end of the rise, and √(warmup / epoch) after it."""
+        return math.sqrt(self.warmup / max(epoch, self.warmup))
+
+
+RATES = {
+    "constant": ConstantRate,
+    "step": Step,
+    "multi_step": MultiStep,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+    "inverse_sqrt": InverseSqrt,
+}
 
 
 def rate_at(rate: Rate, step: int, steps_per_epoch: int, epochs: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,6 @@ from torch.optim import Optimizer
 from limbeck.core.cohort import Cohort
 from limbeck.core.objective import Objective
 from limbeck.errors import LimbeckError, NonFiniteLossError
-from limbeck.metrics import accuracy, nll
-from limbeck.tasks.classification import Predictions
 from limbeck.train.record import Sums
 from limbeck.train.runtime import Runtime
 from limbeck.train.trace import Trace
@@ -141,17 +139,16 @@ class State:
             self.trace.load_state_dict(state.get("trace", {}), self.runtime)
         self.best = state["best"]
 
-    def keep_best(self, validation: list[Predictions]) -> dict[str, float]:
-        """Keep each student's weights where its validation error (then its NLL) is the lowest yet; return both."""
+    def keep_best(self, validation: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Keep each student's weights where its first score (then the next) is the lowest yet; return all by name."""
         scores: dict[str, float] = {}
-        for i, said in enumerate(validation):
+        for i, found in enumerate(validation):
             name = "validation" if len(validation) == 1 else f"validation/{i}"
-            error, loss = 1 - accuracy(said.logits, said.labels), nll(said.logits, said.labels)
-            scores |= {f"{name}/error": error, f"{name}/nll": loss}
+            scores |= {f"{name}/{key}": value for key, value in found.items()}
             if len(self.best) <= i:
-                self.best.append({"error": float("inf"), "nll": float("inf")})
-            if (error, loss) < (self.best[i]["error"], self.best[i]["nll"]):
+                self.best.append(dict.fromkeys(found, float("inf")))
+            if tuple(found.values()) < tuple(self.best[i][key] for key in found):
                 weights = self.cohort.alone(i).state_dict().items()
                 kept = {key: value.detach().cpu().clone() for key, value in weights}
-                self.best[i] = {"error": error, "nll": loss, "epoch": self.epoch, "weights": kept}
+                self.best[i] = {**found, "epoch": self.epoch, "weights": kept}
         return scores

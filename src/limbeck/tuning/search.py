@@ -263,12 +263,12 @@ def _check_alike(plans: Mapping[str, Plan], named: Mapping[str, str]) -> None:
     first: tuple[str, int, dict[str, Any]] | None = None
     for label, found in plans.items():
         stage, name = found.student, named[label]
-        if not stage.data.validation:
+        if not stage.data.validated:
             raise LimbeckError(
                 f"{name} has no validation split, on which a search chooses: hold one out, by data.validation=0.1"
             )
         plain = last_stage(found.plain(list(found.stages)[-1]))["data"]
-        data, epochs = flat({key: plain[key] for key in _DATA}), stage.training.last_epoch
+        data, epochs = flat({key: plain[key] for key in _DATA if key in plain}), stage.training.last_epoch
         if first is None:
             first = (name, epochs, data)
             continue

@@ -1,0 +1,1 @@
+"""Aligned sentences in two languages: read, cut into tokens, put into batches."""
