@@ -4,18 +4,45 @@ from __future__ import annotations
 
 import gc
 import re
+import struct
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 
 from limbeck.errors import LimbeckError
 from limbeck.recipes.read import plan
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
+
+# A run's failure is a result of the study, whatever a recipe's or a user's own class did; an interruption is none.
+FAILURES = (
+    LimbeckError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    StopIteration,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 
 
 class Order(NamedTuple):
@@ -88,8 +115,7 @@ def execute(order: Order, report: Report) -> None:
         runtime = Runtime(order.accelerator, devices=1, nodes=1, precision=found.student.training.precision)
         with Relay(order.name, report) as display:
             found.run(Path(order.folder), runtime, display, name=order.name, shared=True)
-    except Exception as error:
-        # whatever a recipe's or a user's own class did is a result of the study; an interruption is none
+    except FAILURES as error:
         trace = "" if isinstance(error, LimbeckError) else traceback.format_exc()
         failed = Event(order.name, "failed", reason(error), trace=trace)
     if failed is not None:
