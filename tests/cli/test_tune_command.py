@@ -53,7 +53,7 @@ def test_dry_shows_the_spaces_and_the_budget_and_runs_nothing(done, tmp_path):
 def test_without_any_finished_trial_the_command_ends_with_1(limbeck, tmp_path):
     ran = limbeck("tune", "digits/baseline", *SMALL, "schedule.warmup=0", "optimiser.lr=1e12,1e13", "--trials", "2")
     assert ran.code == 1
-    assert ran.err.splitlines()[-1] == "limbeck: a recipe has no finished trial; report.md says why"
+    assert ran.err.splitlines()[-1] == "limbeck: a recipe has no finished trial; the same command tries them again"
     assert "Traceback" not in ran.err
     report = (tmp_path / "tune/digits-baseline/report.md").read_text()
     assert "trial 1 of digits/baseline failed: " in report

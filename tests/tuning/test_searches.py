@@ -207,12 +207,18 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(searched, fitted, tmp
     assert len(fitted) == 2
 
 
-def test_without_any_finished_trial_there_is_no_best_recipe(searched, tmp_path):
-    outcome = searched("smooth", "optimiser.lr=1e30", "method.epsilon=0.1", trials=2)
+def test_without_any_finished_trial_there_is_no_best_recipe_and_all_are_tried_again(searched, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "fit", lambda *arguments, **named: (_ for _ in ()).throw(OSError("the disk is full")))
+        outcome = searched("smooth", trials=2)
     assert outcome.best("t-smooth") is None
     assert not (tmp_path / "out/best.yaml").exists()
     assert not (tmp_path / "out/compare.yaml").exists()
-    assert "t.yaml/smooth has no finished trial, and no best values" in notes_of(outcome, outcome.prepared.searches[0])
+    notes = notes_of(outcome, outcome.prepared.searches[0])
+    assert "trial 2 of t.yaml/smooth failed: OSError: the disk is full" in notes
+    assert "t.yaml/smooth has no finished trial: the same command tries them again" in notes
+    again = searched("smooth", trials=2)
+    assert [trial.state for trial in again.trials["t-smooth"]] == ["finished", "finished"]
 
 
 def test_values_that_are_refused_together_are_a_failed_trial(searched, table, tmp_path):
@@ -297,3 +303,13 @@ def test_at_a_scale_networks_are_ranked_among_those_of_all_recipes(prepared, tmp
 
     assert widths("wide") == widths("slim") == [4]
     assert widths("wide slim") == [8, 4]
+
+
+def test_a_reference_says_what_was_tuned(told, tmp_path):
+    text = (tmp_path / "t.yaml").read_text()
+    (tmp_path / "t.yaml").write_text(f"{text}  known: {{method: pskd, reference: {{source: a table, error: 5.0}}}}\n")
+    outcome = told("known")
+    (search,) = outcome.prepared.searches
+    assert search.planned(search.own).reference == {"source": "a table", "error": 5.0}
+    changed = f"method.alpha={outcome.best('t-known').values['method.alpha']}"
+    assert read_recipe(str(tmp_path / "out/best.yaml")).reference["changed"] == [changed]

@@ -72,5 +72,5 @@ def tune(
     if (command := next_command(outcome)) is not None:
         print(f"compare on fresh seeds: {command}")
     if any(outcome.best(search.label) is None for search in found.searches):
-        print("limbeck: a recipe has no finished trial; report.md says why", file=sys.stderr)
+        print("limbeck: a recipe has no finished trial; the same command tries them again", file=sys.stderr)
         raise typer.Exit(code=1)

@@ -90,7 +90,7 @@ def notes_of(outcome: Outcome, search: Search) -> list[str]:
         f"trial {trial.number} of {search.recipe} failed: {trial.why}" for trial in trials if trial.why is not None
     ]
     if outcome.best(search.label) is None:
-        parts.append(f"{search.recipe} has no finished trial, and no best values")
+        parts.append(f"{search.recipe} has no finished trial: the same command tries them again")
     return parts
 
 

@@ -57,6 +57,10 @@ def make(prepared: Prepared, display: Display) -> Outcome:
         closing(_executor(prepared)) as maker,
     ):
         trials = read_record(prepared)
+        for there in trials.values():
+            # where nothing has worked it was not the values: a missing file, a full disk
+            if all(trial.why is not None for trial in there):
+                there.clear()
         for number in range(1, prepared.trials + 1):
             _round(prepared, number, trials, maker, display)
         write_record(prepared, trials)
