@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
@@ -55,11 +56,18 @@ def check_arguments(
             raise LimbeckError(f"model {model!r} has no option {option!r}{instead}")
     for parameter, value in {**settled, **options}.items():
         try:
-            TypeAdapter(types[parameter], config=_STRICT).validate_python(value)
+            _check_of(build, parameter)(value)
         except ValidationError as error:
             raise LimbeckError(f"model {model!r}, {parameter}={value!r}: {_said(error)}") from None
 
 
+# a study looks at the same few networks hundreds of times
+@functools.cache
+def _check_of(build: Callable[..., object], parameter: str) -> Callable[..., object]:
+    return TypeAdapter(_parameter_types(build)[parameter], config=_STRICT).validate_python
+
+
+@functools.cache
 def _parameter_types(build: Callable[..., object]) -> dict[str, Any]:
     function = build.__init__ if inspect.isclass(build) else build
     hints = get_type_hints(function, include_extras=True)
