@@ -105,8 +105,10 @@ def is_quick(name: str, values: dict[str, object]) -> bool:
     trains for a minute.
     """
     if name == "study":
-        prepare(values["file"], None, values["overrides"] or [], values["scale"], "cpu", "")
-        return values["on"] == "here" and not values["jobs"]
+        here = values["on"] == "here" and not values["jobs"]
+        if not here:
+            prepare(values["file"], None, values["overrides"] or [], values["scale"], "cpu", "")
+        return here
     if name != "train":
         return name != "demo"
     stages = read_recipe(values["recipe"], values["overrides"] or []).stages.values()
