@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,13 @@ def check_classifies(run: Path) -> None:
     """
     if of_another_task(run):
         raise LimbeckError(f"{run} classifies no images, and this looks at how images are classified: name another run")
+
+
+def evaluated_on(recipes: Iterable[Mapping[str, Any]]) -> str:
+    """Return what the figures of runs with these recipes are of, as headings say it (see `Data.evaluate`)."""
+    kinds = {recipe.get("data", {}).get("evaluate", "test") for recipe in recipes}
+    names = [name for kind, name in (("test", "Test set"), ("validation", "Validation split")) if kind in kinds]
+    return " and ".join(names) + (" (mixed!)" if len(names) > 1 else "")
 
 
 def predictions_file(student: str) -> str:

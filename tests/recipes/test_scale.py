@@ -11,6 +11,7 @@ from limbeck.data.views import Cutout, Flip, PadCrop
 from limbeck.errors import LimbeckError
 from limbeck.recipes.read import plan
 from limbeck.recipes.scale import SCALES
+from limbeck.recipes.shorter import shortened
 
 PAPER = {
     "data": {"source": "cifar100", "validation": 0, "views": ["pad_crop", "flip", {"name": "cutout", "length": 8}]},
@@ -300,3 +301,23 @@ def test_mistakes_are_found_as_without_a_scale(override):
     with pytest.raises(LimbeckError) as small:
         scaled("small", [override])
     assert str(small.value) == str(plain.value)
+
+
+def test_a_stage_is_shortened_with_all_that_is_counted_in_epochs():
+    stage = plan(
+        {
+            "data": {"source": "digits", "cycle": 8},
+            "model": "cnn",
+            "schedule": {"name": "multi_step", "milestones": [20, 0.75], "warmup": 2},
+            "training": {"epochs": 40, "keep_epochs": [1, 20, 40]},
+        },
+        "t",
+    ).student
+    before = fields_of(stage)
+    short = shortened(before, 10)
+    assert short["training"]["epochs"] == 10
+    assert short["training"]["keep_epochs"] == [1, 5, 10]
+    assert short["schedule"]["milestones"] == [0.5, 0.75]
+    assert short["schedule"]["warmup"] == 0.5
+    assert short["data"]["cycle"] == 2
+    assert before == fields_of(stage) == shortened(before, 40)

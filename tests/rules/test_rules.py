@@ -24,6 +24,7 @@ LAYERS = [
     {"recipes"},
     {"studies"},
     {"tuning"},
+    {"advice"},
     {"report"},
     {"api"},
     {"cli"},

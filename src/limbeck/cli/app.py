@@ -6,6 +6,7 @@ from typing import cast
 
 import typer
 
+from limbeck.cli.advise import advise
 from limbeck.cli.analyze import analyze
 from limbeck.cli.compare import compare
 from limbeck.cli.copy import copy
@@ -36,6 +37,7 @@ app.command()(compare)
 app.command()(ensemble)
 app.command()(analyze)
 app.command()(study)
+app.command()(advise)
 app.command()(tune)
 app.command("list")(list_names)
 app.command()(show)

@@ -18,6 +18,8 @@ def evaluate(
 ) -> None:
     """Run the weights over the test set, print the figures, and draw RUN/report.html."""
     from limbeck.metrics.figures import ALL
+    from limbeck.plain import evaluated_on, recipe_of
+    from limbeck.recipes.read import overridden
     from limbeck.recipes.rerun import evaluate_run
     from limbeck.report.page import write_report
     from limbeck.report.text import print_rows
@@ -27,7 +29,7 @@ def evaluate(
         figures = {figure.name: figure.show(values[figure.key]) for figure in ALL if figure.key in values}
         whose = {} if name == "student" else {"student": name}
         rows.append({**whose, "weights": which.value, **figures})
-    print_rows(rows, f"Test set, {run}")
+    print_rows(rows, f"{evaluated_on([overridden(recipe_of(run), list(overrides or []))])}, {run}")
     if not overrides:
         write_report(run, which.value)
         print(f"written: {run / 'report.html'}")

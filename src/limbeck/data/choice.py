@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -17,7 +17,8 @@ class Splits(NamedTuple):
         train: to learn from.
         validation: cut from the source's training set, with ids of the same space, or a split of the source's own;
             never changed at random. None if none.
-        test: the source's test set, with ids of its own (0..N-1); never changed at random.
+        test: what finished runs are evaluated on: the source's test set, with ids of its own (0..N-1), never changed at
+            random; or the validation split itself, where `Data.evaluate` says so.
         held_out: cut from the source's training set like the validation split, for methods that weigh their students
             by it. None if none.
     """
@@ -53,6 +54,11 @@ class DataChoice(ABC):
         Raises:
             LimbeckError: files are missing or broken, or the examples can't be cut so.
         """
+
+    @property
+    def evaluated(self) -> Literal["test", "validation"]:
+        """What finished runs are evaluated on."""
+        return "test"
 
     def tested_alone(self, run: Any) -> dict[str, Any]:
         """Return what changes of a recipe's data where only the test set of a run's folder is read."""

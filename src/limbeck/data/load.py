@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import torch
@@ -52,6 +52,9 @@ class Data(DataChoice):
         classes: use only the first so many classes, in the order of their labels; None uses all.
         examples: use only so many training examples (stratified), chosen from what is not held out; None uses all.
         split_seed: of these choices.
+        evaluate: what the figures of a finished run are of: the source's "test" set, or the "validation" split, so that
+            the test set stays unseen while there is still something to choose; whatever is then said of a test set is
+            of that split.
         views: random views; None means those customary for the source.
         mix: how images are mixed; None leaves them alone.
         workers: reading processes of streamed sources; 0 reads in this one. The result is the same.
@@ -66,6 +69,7 @@ class Data(DataChoice):
     classes: Annotated[int, Strict(), Field(ge=2)] | None = None
     examples: Count | None = None
     split_seed: Index = 0
+    evaluate: Literal["test", "validation"] = "test"
     views: tuple[Annotated[View, Named(VIEWS)], ...] | None = None
     mix: Annotated[Mixer, Named(MIXES)] | None = None
     workers: Index = 2
@@ -75,6 +79,8 @@ class Data(DataChoice):
     def __post_init__(self) -> None:
         if self.views is None:
             self.views = self.source.standard_views
+        if self.evaluate == "validation" and not self.validation:
+            raise ValueError("evaluate: validation needs a validation split: set validation")
 
     @property
     def validated(self) -> bool:
@@ -93,7 +99,13 @@ class Data(DataChoice):
 
     def tested_alone(self, run: Any) -> dict[str, Any]:
         """Return changes that cut nothing and change nothing at random: other data need not allow what these did."""
-        return {"validation": 0, "held_out": 0, "examples": None, "views": [], "mix": None}
+        whole = {} if self.evaluate == "validation" else {"validation": 0}
+        return {**whole, "held_out": 0, "examples": None, "views": [], "mix": None}
+
+    @property
+    def evaluated(self) -> Literal["test", "validation"]:
+        """What figures are of."""
+        return self.evaluate
 
     def load(self, device: torch.device | str) -> Splits:
         """Read the source and cut it.
@@ -129,6 +141,8 @@ class Data(DataChoice):
             None if away is None else raw.train.examples(Members(away, labels[away], space, classes), plain)
             for away in cut
         )
+        if self.evaluate == "validation" and validation is not None:
+            return Splits(train, validation, validation, held_out)
         own = raw.test.labels
         asked = np.flatnonzero(own < len(classes))
         test = raw.test.examples(Members(asked, own[asked], len(own), classes), plain)

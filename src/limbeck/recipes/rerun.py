@@ -84,7 +84,7 @@ def teachers(run: Path, which: Literal["last", "best"], inputs: Inputs, device: 
 
 
 def test_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:
-    """Return the test images of a run's recipe.
+    """Return the test set of a run's recipe, or its validation split where that is what its figures are of.
 
     Args:
         run: the run's folder.

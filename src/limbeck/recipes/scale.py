@@ -23,6 +23,7 @@ from limbeck.core.config import fields_of
 from limbeck.data.load import Data
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, parameters
+from limbeck.recipes.shorter import shortened, timed
 from limbeck.teachers.plan import Stage
 from limbeck.teachers.relation import outline
 
@@ -101,8 +102,6 @@ EXTENTS = {
 PLENTY = 10000  # more than any scale asks for
 # Fields of a matcher that mean nothing in other networks.
 _OF_LAYERS = ("layer", "layers", "teacher_layer", "teacher_layers", "stages")
-# The field of a schedule or a stop that counts epochs, by its name.
-TIMES = {"until": "epoch", "ramp_up": "epochs", "step": "every", "epoch": "epoch", "patience": "epochs"}
 
 
 def shrunk(
@@ -188,18 +187,8 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec], longest:
     tree["data"] |= _data(stage.data, scale, held=_reads_accuracy(stage))
     if _averages_over_classes(tree["method"]) and (whole := _classes(stage.data)):
         tree["method"]["multiplier"] *= (tree["data"]["classes"] or whole) / whole
-    if share < 1:
-        tree["schedule"] = shortened_rate(tree["schedule"], training["epochs"], share)
-        tree["method"] = shortened(tree["method"], share)
-        if tree["data"]["cycle"] is not None:
-            tree["data"]["cycle"] = max(1, round(tree["data"]["cycle"] * share))
-        if training.get("stop_epoch") is not None:
-            training["stop_epoch"] = max(1, round(training["stop_epoch"] * share))
-        kept = [max(1, round(epoch * share)) for epoch in training["keep_epochs"]]
-        training["keep_epochs"] = list(dict.fromkeys(kept))
-    training["epochs"] = epochs
     training["batch_size"] = min(training["batch_size"], scale.batch_size, tree["data"]["examples"])
-    return tree
+    return shortened(tree, epochs)
 
 
 def _reads_accuracy(stage: Stage) -> bool:
@@ -210,7 +199,7 @@ def _reads_accuracy(stage: Stage) -> bool:
 
 def _matched(matcher: Mapping[str, Any], share: float) -> dict[str, Any]:
     """Return a matcher for a share of the epochs, whose layers are found anew: the networks are others."""
-    fields = shortened(matcher, share) if share < 1 else dict(matcher)
+    fields = timed(matcher, share) if share < 1 else dict(matcher)
     fields |= {name: None for name in _OF_LAYERS if name in fields}
     if "coder_epochs" in fields and fields["between"] == "teacher":
         fields["coder_epochs"] = max(1, round(fields["coder_epochs"] * share))
@@ -270,28 +259,3 @@ def _extent(source: Mapping[str, Any], classes: int | None) -> Extent:
         return whole
     # classes differ a little in size
     return Extent(whole.examples * classes * 9 // (whole.classes * 10), classes)
-
-
-def shortened_rate(schedule: Mapping[str, Any], epochs: int, share: float) -> dict[str, Any]:
-    """Return a learning-rate schedule for a share of the epochs."""
-    fields = shortened(schedule, share)
-    fields["warmup"] = schedule["warmup"] * share
-    if "milestones" in schedule:
-        fields["milestones"] = [_milestone(mark, epochs, share) for mark in schedule["milestones"]]
-    return fields
-
-
-def _milestone(mark: float, epochs: int, share: float) -> float:
-    """Return an epoch as a share of all epochs; one that never comes stays one that never comes."""
-    if mark < 1:
-        return mark
-    return mark / epochs if mark < epochs else mark * share
-
-
-def shortened(fields: Mapping[str, Any], share: float) -> dict[str, Any]:
-    """Return fields with the epochs of every schedule in them shortened to a share; at least 1 where there was one."""
-    changed = {key: shortened(value, share) if isinstance(value, Mapping) else value for key, value in fields.items()}
-    time = TIMES.get(fields.get("name", ""))
-    if time is not None and fields[time]:
-        changed[time] = max(1, round(fields[time] * share))
-    return changed

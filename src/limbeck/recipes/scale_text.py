@@ -17,7 +17,7 @@ from limbeck.data.text.load import TextData
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec
 from limbeck.models.table import find_builder
-from limbeck.recipes.scale import shortened, shortened_rate
+from limbeck.recipes.shorter import shortened
 from limbeck.teachers.plan import Stage
 
 
@@ -123,7 +123,6 @@ def _fields(
     tree = fields_of(stage)
     training, data = tree["training"], tree["data"]
     epochs = max(1, round(training["epochs"] * min(1.0, scale.epochs / longest)))
-    share = epochs / training["epochs"]
     tree["model"] = _lowered(stage.model, rungs)
     for peer, plain in zip(stage.peers, tree["peers"], strict=True):
         plain["model"] = _lowered(peer.model, rungs)
@@ -134,12 +133,5 @@ def _fields(
         data[name] = min(data[name] or getattr(scale, name), getattr(scale, name))
     data["tokenizer"]["vocabulary"] = min(data["tokenizer"]["vocabulary"], scale.vocabulary)
     tree["task"]["beams"] = min(tree["task"]["beams"], scale.beams)
-    if share < 1:
-        tree["schedule"] = shortened_rate(tree["schedule"], training["epochs"], share)
-        tree["method"] = shortened(tree["method"], share)
-        if training["stop_epoch"] is not None:
-            training["stop_epoch"] = max(1, round(training["stop_epoch"] * share))
-        training["keep_epochs"] = list(dict.fromkeys(max(1, round(one * share)) for one in training["keep_epochs"]))
-    training["epochs"] = epochs
     training["batch_size"] = min(training["batch_size"], scale.batch_size)
-    return tree
+    return shortened(tree, epochs)

@@ -12,7 +12,7 @@ from limbeck.report.cost import costs
 from limbeck.report.curves import curves
 from limbeck.report.drawing import Exhibit, legend, shown, write_html
 from limbeck.report.summary import reference_notes, results_table
-from limbeck.report.text import TESTED, TESTS
+from limbeck.report.text import TESTED, TESTS, split_of
 
 # of a run, as limbeck analyze calls and writes them
 PICTURES = ("rescaling", "softening", "confusion", "confidence", "cka", "active", "relevance", "noise", "spread")
@@ -48,6 +48,7 @@ def write_page(groups: Sequence[Group], which: Which, path: Path, title: str, pi
         "page.html",
         title=title,
         which=which,
+        split=split_of(groups),
         rows=results_table(groups, which),
         notes=reference_notes(groups),
         paired=paired_table(groups, which, TESTED),

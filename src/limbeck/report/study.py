@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from limbeck.metrics.figures import Figure
+from limbeck.plain import evaluated_on
 from limbeck.report.compare import COLUMNS, markdown
 from limbeck.report.summary import printed
 from limbeck.report.text import print_rows
@@ -24,7 +25,7 @@ BY_KEY = {column.key: column for column in COLUMNS}
 
 def print_outcome(outcome: Outcome) -> None:
     """Print figures, verdicts and failures."""
-    print_rows(cells_table(outcome, "last"), f"Test set, last weights: {spread_of(outcome)}")
+    print_rows(cells_table(outcome, "last"), f"{split_of(outcome)}, last weights: {spread_of(outcome)}")
     if outcome.judged:
         print_rows(verdicts_table(outcome.judged), f"Claims: {tests_of(outcome)}")
     for one in outcome.judged:
@@ -138,7 +139,11 @@ def report(outcome: Outcome) -> str:
         parts += ["\n".join(f"- `{claim}`: {note}." for claim, note in notes_of(outcome.judged)), *cautions(outcome)]
     for which in ("last", "best"):
         if rows := cells_table(outcome, which):
-            parts += [f"## Figures, {which} weights", f"{spread_of(outcome)}.", markdown(rows).strip()]
+            parts += [
+                f"## Figures, {which} weights",
+                f"{split_of(outcome)}: {spread_of(outcome)}.",
+                markdown(rows).strip(),
+            ]
     if rows := examples_table(outcome):
         parts += [
             "## Over the test examples",
@@ -163,6 +168,12 @@ def progress_of(outcome: Outcome) -> str:
         "written again as runs end. What is decided here stays decided: it is corrected for all claims, also for those "
         "that wait for runs."
     )
+
+
+def split_of(outcome: Outcome) -> str:
+    """Return what the figures of a study are of, as a heading says it."""
+    plans = [plan for cell in outcome.cells for plan in cell.plans.values()]
+    return evaluated_on({"data": {"evaluate": plan.student.data.evaluated}} for plan in plans)
 
 
 def spread_of(outcome: Outcome) -> str:

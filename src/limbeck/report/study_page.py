@@ -23,6 +23,7 @@ from limbeck.report.study import (
     notes_of,
     progress_of,
     report,
+    split_of,
     spread_of,
     verdicts_table,
 )
@@ -107,6 +108,7 @@ def write_study_page(outcome: Outcome, path: Path) -> None:
         explained=explained(outcome) if outcome.judged else "",
         claim_notes=notes_of(outcome.judged),
         cautions=cautions(outcome) if outcome.judged else [],
+        split=split_of(outcome),
         spread=spread_of(outcome),
         tables=[
             (which, rows)

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from limbeck.plain import evaluated_on
 from limbeck.report.compare import COLUMNS, FinishedRun, Group, Which, markdown, paired_table, table
 
 TESTED = ("bleu", "chrf", "error", "nll", "ece", "aurc")
@@ -56,14 +57,19 @@ def print_figures(runs: Sequence[FinishedRun]) -> None:
         for run in runs
         for which, values in run.results.items()
     ]
-    print_rows(rows, "Test set")
+    print_rows(rows, evaluated_on(run.recipe for run in runs))
 
 
 def print_comparison(groups: Sequence[Group], which: Which) -> None:
     """Print the comparison, and the paired differences to the first group."""
-    print_rows(table(groups, which), f"Test set, {which} weights: mean ± standard deviation over n seeds")
+    print_rows(table(groups, which), f"{split_of(groups)}, {which} weights: mean ± standard deviation over n seeds")
     against = paired_table(groups, which, TESTED)
     print_rows(against, f"Paired by seed: mean difference ± 95 % interval; {TESTS}")
+
+
+def split_of(groups: Sequence[Group]) -> str:
+    """Return what the figures of groups are of, as a heading says it."""
+    return evaluated_on(run.recipe for group in groups for run in group.runs.values())
 
 
 TESTS = "paired t-tests, not corrected for their number"
@@ -72,7 +78,8 @@ TESTS = "paired t-tests, not corrected for their number"
 def comparison(groups: Sequence[Group], which: Which) -> str:
     """Return the comparison as Markdown."""
     against = markdown(paired_table(groups, which, TESTED))
-    text = f"Test set, {which} weights: mean ± standard deviation over n seeds.\n\n{markdown(table(groups, which))}"
+    head = f"{split_of(groups)}, {which} weights: mean ± standard deviation over n seeds."
+    text = f"{head}\n\n{markdown(table(groups, which))}"
     if against:
         text += f"\nPaired by seed: mean difference ± 95 % interval ({TESTS}).\n\n{against}"
     return text

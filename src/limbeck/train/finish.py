@@ -26,6 +26,12 @@ from limbeck.train.state import State
 def finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: float) -> dict[str, Any]:
     """Write weights, predictions and results, and return the content of results.json."""
     cohort, validation, task = state.cohort, job.splits.validation, job.task
+    # a temperature is not judged by the examples that it was fitted to
+    judged = job.splits.test is not validation
+
+    def figures(said: Any, fitted: Any) -> dict[str, float]:
+        return task.figures(said, fitted if judged else None)
+
     held_out = [] if validation is None else answers(task, cohort, validation, runtime)
     last = answers(task, cohort, job.splits.test, runtime, full=True)
     # without a validation split there is no best
@@ -35,10 +41,10 @@ def finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: floa
 
     found: dict[str, Any] = {}
     for i, name in enumerate(cohort.names):
-        found[name] = {"last": task.figures(last[i], held_out[i] if held_out else None)}
+        found[name] = {"last": figures(last[i], held_out[i] if held_out else None)}
         arrays = task.arrays(last[i])
         if best:
-            found[name]["best"] = {"epoch": state.best[i]["epoch"], **task.figures(best[i], best_held_out[i])}
+            found[name]["best"] = {"epoch": state.best[i]["epoch"], **figures(best[i], best_held_out[i])}
             arrays = arrays | _best(task.arrays(best[i]))
             arrays |= {f"validation_{key}": value for key, value in task.arrays(held_out[i]).items()}
         if runtime.first:
@@ -50,16 +56,16 @@ def finish(job: Job, state: State, folder: Path, runtime: Runtime, seconds: floa
     parameters = {name: _size(cohort.alone(i)) for i, name in enumerate(cohort.names)}
     together = task.together(last) if len(last) > 1 and ENSEMBLE not in found else None
     if together is not None:
-        found[ENSEMBLE] = {"last": task.figures(together, task.together(held_out) if held_out else None)}
+        found[ENSEMBLE] = {"last": figures(together, task.together(held_out) if held_out else None)}
         arrays = task.arrays(together)
         if best:
             best_together = task.together(best)
-            found[ENSEMBLE]["best"] = task.figures(best_together, task.together(best_held_out))
+            found[ENSEMBLE]["best"] = figures(best_together, task.together(best_held_out))
             arrays = arrays | _best(task.arrays(best_together))
         parameters[ENSEMBLE] = _size(cohort)
         if runtime.first:
             _write_predictions(folder, ENSEMBLE, arrays)
-    results = {"students": found, "epochs": state.epoch, "seconds_of_last_session": round(seconds, 1)}
+    results = {"students": found, "epochs": state.epoch, "seconds_of_last_session": round(seconds, 3)}
     results["parameters"] = parameters
     if notes := task.notes(job.splits.test):
         results["notes"] = notes

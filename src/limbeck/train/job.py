@@ -40,7 +40,12 @@ EFFECTLESS = {
 }
 
 # Fields that came later, at what they stood for before: runs keep the identity that they had.
-BEFORE = {"method.label_after": "whole", "method.stop": None, "task.name": "classification"}
+BEFORE = {
+    "data.evaluate": "test",
+    "method.label_after": "whole",
+    "method.stop": None,
+    "task.name": "classification",
+}
 
 
 class Origin(NamedTuple):
