@@ -29,6 +29,7 @@ from fields import (
 )
 from matcher_pages import matcher_page, matchers_table
 
+from limbeck.advice.candidates import CANDIDATES
 from limbeck.core.config import fields_of
 from limbeck.core.schedules import SCHEDULES
 from limbeck.core.shard import Shuffle
@@ -94,6 +95,7 @@ def pages() -> dict[Path, str]:
         "study": study_table,
         "claims": claims_table,
         "translation": translation_fields,
+        "candidates": candidates_table,
         "stops": lambda: classes_table(STOPS),
         "traffic": traffic_table,
     }
@@ -240,6 +242,16 @@ def claims_table() -> str:
     return table(
         ["claim", "as measured", "source"], [[one.says or "", f"`{one.claim}`", one.source or ""] for one in stated]
     )
+
+
+def candidates_table() -> str:
+    """Return every candidate of a tournament."""
+    needs = {
+        name: "a teacher" if one.teacher else "a twin" if one.twin else "a copy" if one.copy else ""
+        for name, one in CANDIDATES.items()
+    }
+    rows = [[f"`{name}`", one.about, needs[name]] for name, one in CANDIDATES.items()]
+    return table(["candidate", "what", "trains besides"], rows)
 
 
 def study_table() -> str:

@@ -101,9 +101,11 @@ def is_quick(name: str, values: dict[str, object]) -> bool:
     """Say whether a command is run here. A recipe is checked, with its overrides, in any case.
 
     Run are: every command but `demo`, `train` and `study`, so a page trains what it compares, and `tune` searches;
-    `train` where all stages learn from the digits that are bundled, and `study`, both in this process alone. `demo`
-    trains for a minute.
+    `train` where all stages learn from the digits that are bundled, and `study`, both in this process alone; `advise`
+    where it is `--dry`. `demo` trains for a minute.
     """
+    if name == "advise":
+        return bool(values["dry"])
     if name == "study":
         here = values["on"] == "here" and not values["jobs"]
         if not here:

@@ -66,9 +66,10 @@ def verdict_in_words(advice: Advice) -> str:
         return f"{found}: the claim {claim} is {verdict.decision} at the {level} level."
     needed = more_seeds(verdict)
     more = f"about {needed} more seeds" if verdict.needed and verdict.needed <= CAP else f"{needed} seeds"
+    against = ", against it," if measured.mean > 0 else ""
     return (
-        f"{found}: the claim {claim} is undecided. That is no evidence of equality: {more} would decide it with 80 % "
-        "power, were this the true difference."
+        f"{found}: the claim {claim} is undecided. That is no evidence of equality: {more} would decide it{against} "
+        "with 80 % power, were this the true difference."
     )
 
 
@@ -95,9 +96,9 @@ def cost_in_words(advice: Advice) -> list[str]:
     if base is None or ours is None or not base.own:
         return []
     student, total = ours.own / base.own, (ours.own + ours.before) / base.own
-    text = f"Training costs {student:.2g} times that of {BASELINE}"
+    text = f"Training with {advice.challenger} takes {student:.1f} times as long as with {BASELINE}"
     if ours.before:
-        text += f", {total:.2g} times with what has to be trained before it"
+        text += f", {total:.1f} times with what has to be trained before it"
     return [f"{text}; the network that is deployed is the same."]
 
 
@@ -169,8 +170,8 @@ def next_steps(advice: Advice) -> list[Next]:
     folder, name = advice.folder, advice.planned.question.name
     train = shlex.join(["limbeck", "train", str(folder / "recipe.yaml"), "--folder", f"runs/{name}"])
     steps = [Next(train, "trains it as recommended")]
-    judged = advice.judged
-    if judged is not None and judged.verdict.decision == "undecided" and judged.verdict.needed:
+    verdict = None if advice.judged is None else advice.judged.verdict
+    if verdict is not None and verdict.measured and verdict.measured.mean < 0 and (verdict.needed or CAP + 1) <= CAP:
         more = shlex.join(["limbeck", "study", str(folder / "final.yaml"), "--out", str(folder / "final")])
         about = "goes on with the final, once you have added seeds to that file: decide how many before you look"
         steps.append(Next(more, about))
