@@ -19,25 +19,19 @@ RECIPE = [
     "data.mix=mixup",
     "data.view_seed=3",
     "data.cycle=2",
-    "--accelerator",
-    "cpu",
 ]
 
 
-def limbeck(place, *arguments, devices=1, cache="cache"):
-    """Run a command on the recipe in a folder that has the trained teacher already."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
-    own = [f"stages.student.teacher.cache={place / cache}", "--devices", str(devices)]
-    command = [sys.executable, "-m", "limbeck", *arguments, *RECIPE, *own]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+def line(place, *arguments, cache="cache"):
+    """Return a command line on the recipe, with a cache in a folder."""
+    return [*arguments, *RECIPE, f"stages.student.teacher.cache={place / cache}"]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, alone):
     """A folder with a run of one process, which filled the cache by training."""
     folder = tmp_path_factory.mktemp("cache")
-    done = limbeck(folder, "train", "--folder", str(folder / "one"))
-    assert done.returncode == 0, done.stderr
+    alone(*line(folder, "train", "--folder", str(folder / "one")))
     return folder
 
 
@@ -51,28 +45,29 @@ def close(one, two):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("command", ["record", "train"])
-def test_two_processes_record_and_replay_what_one_does(place, command):
-    folder = ["--folder", str(place / f"two-{command}")]
-    words = ["teacher", "record"] if command == "record" else ["train"]
-    done = limbeck(place, *words, *folder, devices=2, cache=command)
-    assert done.returncode == 0, done.stderr
-    close(rows(place / "cache"), rows(place / command))
-    if command == "record":
-        # one replays what two recorded, and two what one recorded
-        done = limbeck(place, "train", "--folder", str(place / "again"), cache=command)
-        assert done.returncode == 0, done.stderr
-        done = limbeck(place, "train", *folder, devices=2)
-        assert done.returncode == 0, done.stderr
-        close(*(load_file(place / run / "student.safetensors").values() for run in ("one", "again")))
-    close(*(load_file(place / run / "student.safetensors").values() for run in ("one", f"two-{command}")))
+def test_two_processes_record_and_replay_what_one_does(place, alone, both):
+    both(
+        line(place, "teacher", "record", "--folder", str(place / "two-record"), cache="record"),
+        # two replay what one recorded
+        line(place, "train", "--folder", str(place / "two-record")),
+        line(place, "train", "--folder", str(place / "two-train"), cache="train"),
+    )
+    # and one what two recorded
+    alone(*line(place, "train", "--folder", str(place / "again"), cache="record"))
+    for cache in ("record", "train"):
+        close(rows(place / "cache"), rows(place / cache))
+    for run in ("again", "two-record", "two-train"):
+        close(*(load_file(place / name / "student.safetensors").values() for name in ("one", run)))
 
 
 def test_a_damaged_row_stops_all_processes(place):
     path = place / "cache" / "epoch-1-values.bin"
     sound = path.read_bytes()
     path.write_bytes(bytes([sound[0] ^ 1]) + sound[1:])
-    done = limbeck(place, "train", "--folder", str(place / "refused"), devices=2)
+    words = line(place, "train", "--folder", str(place / "refused"), "--accelerator", "cpu", "--devices", "2")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    command = [sys.executable, "-m", "limbeck", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     path.write_bytes(sound)
     assert done.returncode != 0
     assert done.stderr.count("is damaged in epoch 1, row 0: let `limbeck teacher record` ask") == 1

@@ -1,9 +1,6 @@
 """Two processes equal one with matchers: what these train, margins that are measured, coders of the teacher."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -35,14 +32,15 @@ BETWEEN = [
 ]
 
 
-def trained(place, recipe, devices):
-    command = [sys.executable, "-m", "limbeck", "train", *recipe, "--accelerator", "cpu", "--devices", str(devices)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    folder = place / str(devices) / "run"
-    done = subprocess.run(
-        [*command, "--folder", str(folder)], env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
+RECIPES = {"taught": TAUGHT, "between": [*BETWEEN, "method={name: dml, updates: alternating}"]}
+
+
+@pytest.fixture(scope="module")
+def place(one_and_two):
+    return one_and_two({f"{name}/run": ["train", *recipe] for name, recipe in RECIPES.items()})
+
+
+def trained(folder):
     found = {}
     for stage in [folder, *sorted((folder.parent / "stages").glob("*"))]:
         for path in stage.glob("*.safetensors"):
@@ -53,24 +51,18 @@ def trained(place, recipe, devices):
     return found, json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        pytest.param(TAUGHT, id="taught"),
-        pytest.param([*BETWEEN, "method={name: dml, updates: alternating}"], id="between"),
-    ],
-)
-def test_two_processes_equal_one(tmp_path, recipe):
-    (one, logged), (two, also) = (trained(tmp_path, recipe, devices) for devices in (1, 2))
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_processes_equal_one(place, recipe):
+    (one, logged), (two, also) = (trained(place / processes / recipe / "run") for processes in ("one", "two"))
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         if "connectors" not in name:
             torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=2e-5, msg=lambda text, name=name: name + text)
     coders = {name.split()[0] for name in one if "coder.safetensors" in name}
-    assert coders == ({"paraphraser"} if recipe is TAUGHT else set())
+    assert coders == ({"paraphraser"} if recipe == "taught" else set())
     margins = [tensor for name, tensor in one.items() if "margin" in name]
     assert all((margin < 0).any() for margin in margins)
-    assert bool(margins) == (recipe is TAUGHT)
+    assert bool(margins) == (recipe == "taught")
     # how much a term pulls is of the first process's part of a batch
     same = {name for name in logged if not name.startswith("gradient share") and "overhaul" not in name}
     assert logged.keys() == also.keys()

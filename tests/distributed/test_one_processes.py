@@ -1,9 +1,5 @@
 """ONE in two processes: every weight has its gradient on each. The gate's statistics are each process's own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,20 +15,20 @@ RECIPE = [
 ]
 
 
-def weights(folder, *settings):
-    command = [sys.executable, "-m", "limbeck", *RECIPE, "--accelerator", "cpu", "--folder", str(folder), *settings]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    return load_file(folder / "ensemble.safetensors")
+EXTRAS = {"plain": [], "accumulated": ["training.accumulate=5"]}
 
 
-@pytest.mark.parametrize("extra", [[], ["training.accumulate=5"]], ids=["", "accumulated"])
-def test_two_processes_train_nearly_as_one(tmp_path, extra):
-    one, two = weights(tmp_path / "1", *extra), weights(tmp_path / "2", "--devices", "2", *extra)
+@pytest.fixture(scope="module")
+def place(one_and_two):
+    return one_and_two({name: [*RECIPE, *extra] for name, extra in EXTRAS.items()})
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_two_processes_train_nearly_as_one(place, name):
+    one, two = (load_file(place / processes / name / "ensemble.safetensors") for processes in ("one", "two"))
     moved = False
-    for name, tensor in one.items():
-        if not name.startswith("branches.gate"):
-            torch.testing.assert_close(two[name], tensor, rtol=0.0, atol=5e-4)
-            moved = moved or not torch.equal(two[name], tensor)
+    for weight, tensor in one.items():
+        if not weight.startswith("branches.gate"):
+            torch.testing.assert_close(two[weight], tensor, rtol=0.0, atol=5e-4)
+            moved = moved or not torch.equal(two[weight], tensor)
     assert moved, "if they are equal now, say so on the card"

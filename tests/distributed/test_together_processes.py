@@ -1,9 +1,6 @@
 """Students that learn together in two processes are what they are in one: views, turns and shares are the same."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -21,19 +18,23 @@ RECIPE = [
 ]
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["{name: kdcl, ensemble: general}", "{name: kdcl, ensemble: linear}", "{name: dml, updates: alternating}"],
-)
-def test_two_processes_equal_one(tmp_path, method):
+METHODS = {
+    "general": "{name: kdcl, ensemble: general}",
+    "linear": "{name: kdcl, ensemble: linear}",
+    "alternating": "{name: dml, updates: alternating}",
+}
+
+
+@pytest.fixture(scope="module")
+def place(one_and_two):
+    return one_and_two({name: [*RECIPE, f"method={method}"] for name, method in METHODS.items()})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_equal_one(place, method):
     found = []
-    for devices in ("1", "2"):
-        folder = tmp_path / devices
-        options = ["--accelerator", "cpu", "--devices", devices, "--folder", str(folder)]
-        command = [sys.executable, "-m", "limbeck", *RECIPE, f"method={method}", *options]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
+    for processes in ("one", "two"):
+        folder = place / processes / method
         last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
         found.append(([load_file(folder / f"student-{i}.safetensors") for i in range(2)], last))
     (one, logged), (two, also) = found
@@ -41,6 +42,6 @@ def test_two_processes_equal_one(tmp_path, method):
         for name, tensor in mine.items():
             torch.testing.assert_close(theirs[name], tensor, rtol=1e-5, atol=1e-5)
     assert also == pytest.approx(logged, rel=1e-4, abs=1e-6)
-    if "general" in method:
+    if method == "general":
         assert logged["share/0"] != 0.5  # that is where it starts
         assert logged["share/0"] + logged["share/1"] == pytest.approx(1)

@@ -28,6 +28,10 @@ def limbeck(launcher, arguments, folder):
     command = [sys.executable, *launcher, "-m", "limbeck", *RECIPE, *arguments, "--folder", str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
+
+
+def learned(folder):
+    """Return the weights and the bank's rows of a run."""
     newest = torch.load(max((folder / "checkpoints").iterdir()), weights_only=True)
     state = newest["objective"]["_extra_state"]["banks"][0]
     headers = list((folder / "bank").rglob("header.json"))
@@ -39,8 +43,10 @@ def limbeck(launcher, arguments, folder):
 
 
 @pytest.fixture(scope="module")
-def one_process(tmp_path_factory):
-    return limbeck([], ["--accelerator", "cpu"], tmp_path_factory.mktemp("runs") / "one")
+def one_process(tmp_path_factory, alone):
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    alone(*RECIPE, "--folder", str(folder))
+    return learned(folder)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +59,8 @@ def one_process(tmp_path_factory):
 )
 def test_two_processes_equal_one(tmp_path, one_process, launcher, arguments):
     weights, rows = one_process
-    both_weights, both_rows = limbeck(launcher, arguments, tmp_path / "two")
+    limbeck(launcher, arguments, tmp_path / "two")
+    both_weights, both_rows = learned(tmp_path / "two")
     for name, tensor in weights.items():
         torch.testing.assert_close(both_weights[name], tensor, rtol=1e-5, atol=1e-5)
     # every training example was recorded, and nobody else
