@@ -101,7 +101,7 @@ def test_a_tournament_that_was_stopped_ends_as_if_it_had_not_been(held, stopped,
     with stopped(12):  # in the final
         held(folder="again", methods=THREE)
     assert (folder / "final.yaml").exists()
-    assert not (folder / "final/study.json").exists()
+    assert not (folder / "report.md").exists()
     assert told(held(folder="again", methods=THREE)) == whole
     assert {path.name: path.read_text() for path in folder.glob("*.yaml")} == tournament_files
 

@@ -167,7 +167,7 @@ STUDENT = network()
         ({"matchers": [FactorTransfer(rate=0.0)]}, "a rate of 0.0 leaves no factor of 12 channels"),
         (
             {"matchers": [{"name": "ie", "matcher": "at"}], "student": network(1)},
-            "a ratio of 0.5 leaves one part of 1 channels empty",
+            "a layer of one channel cannot be split",
         ),
         ({"matchers": ["at"], "student": STUDENT, "teacher": STUDENT}, "the teacher shares weights with a student"),
         ({"matchers": ["at"], "method": "one"}, "ONE makes its students of a network by name"),

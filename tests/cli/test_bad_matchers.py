@@ -81,7 +81,7 @@ MISTAKES = [
     (kd("[{name: ie, matcher: ft, ratio: 0.001}]"), "a ratio of 0.001 leaves one part of 32 channels empty"),
     (
         kd("[{name: ie, matcher: at}]", "stages.student.model.width=1"),
-        "a ratio of 0.5 leaves one part of 1 channels empt",
+        "a layer of one channel cannot be spli",
     ),
     # with what they do not go together
     (alone("[at]"), "digits/baseline: a matcher needs a teacher: give teacher.run, teacher.weights or teacher.stage"),

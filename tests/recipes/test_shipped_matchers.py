@@ -56,7 +56,7 @@ def compared(layers):
 
 @pytest.mark.parametrize("scale", [*SCALES, "paper"])
 def test_matchers_of_every_recipe_find_their_layers(compared, scale):
-    assert len(MATCHING) == 40 + 18 + 21 + 4 + 2
+    assert len(MATCHING) == 40 + 18 + 21 + 4 + 2 + 7
     for name in MATCHING:
         assert all(compared(name, scale)), name
 

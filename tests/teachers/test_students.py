@@ -1,6 +1,7 @@
 """A stage of several students: what it builds, what it leaves behind, and what it refuses."""
 
 import json
+import re
 from contextlib import nullcontext
 
 import numpy as np
@@ -117,7 +118,8 @@ def test_tables_name_each_student_by_its_network(run):
 def test_one_of_them_teaches(run, tmp_path):
     taught = ["peers=[]", "method=kd", f"teacher={{run: {run}, student: 2}}", "training.epochs=1"]
     train(tmp_path / "taught", *taught)
-    assert "cnn by dml, student-2, last" in (tmp_path / "taught" / "environment.json").read_text()
+    label = json.loads((tmp_path / "taught" / "environment.json").read_text())["teacher"]
+    assert re.fullmatch(r"cnn by dml for \d+ epochs, student-2, last", label)
 
 
 STAGED = {

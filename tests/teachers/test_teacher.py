@@ -155,7 +155,7 @@ def test_tables_call_a_teacher_by_its_file_or_its_run(file, tmp_path):
     )
     (tmp_path / "environment.json").write_text('{"group": "abc"}')
     (tmp_path / "results.json").write_text('{"epochs": 9}')
-    assert origin(TeacherChoice(run=str(tmp_path)), teacher) == ("cnn by pskd, last", "abc last")
+    assert origin(TeacherChoice(run=str(tmp_path)), teacher) == ("cnn by pskd for 9 epochs, last", "abc last")
     (tmp_path / "results.json").write_text('{"epochs": 2}')
     poor = TeacherChoice(run=str(tmp_path), which="best")
     assert origin(poor, teacher) == ("cnn by pskd for 2 of 9 epochs, best", "abc best")

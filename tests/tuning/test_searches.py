@@ -56,7 +56,7 @@ def test_figures_are_of_the_last_weights_on_the_validation_split(searched, tmp_p
 
 def test_nothing_of_the_test_set_is_read_in_choosing(searched, tmp_path, monkeypatch):
     first = searched("smooth pskd", trials=2)
-    real = running._finish
+    real = running.finish
 
     def finished(job, state, folder, *rest):
         """Turn everything that a run says of the test set upside down."""
@@ -70,7 +70,7 @@ def test_nothing_of_the_test_set_is_read_in_choosing(searched, tmp_path, monkeyp
             (folder / "results.json").write_text(wrong)
         return found
 
-    monkeypatch.setattr(running, "_finish", finished)
+    monkeypatch.setattr(running, "finish", finished)
     assert searched("smooth pskd", trials=2, folder="upside-down").trials == first.trials
     for name in ("trials.csv", "best-t-smooth.yaml", "best-t-pskd.yaml", "compare.yaml"):
         assert (tmp_path / "upside-down" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()

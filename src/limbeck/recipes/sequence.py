@@ -75,10 +75,13 @@ def _refuse(tree: Mapping[str, Any], sequence: str, where: str) -> None:
 def _chain(networks: Any, where: str) -> dict[str, dict[str, Any]]:
     if not isinstance(networks, list) or len(networks) < 2:
         raise LimbeckError(f"{where}: chain is a list of two networks or more, from the first teacher to the student")
-    between = len(networks) - 2
+    return {name: {"model": network} for name, network in zip(_names(len(networks)), networks, strict=True)}
+
+
+def _names(links: int) -> list[str]:
+    between = links - 2
     assistants = ["assistant"] if between == 1 else [f"assistant-{i + 1}" for i in range(between)]
-    names = ["teacher", *assistants, "student"]
-    return {name: {"model": network} for name, network in zip(names, networks, strict=True)}
+    return ["teacher", *assistants, "student"]
 
 
 def _generations(count: Any, where: str) -> dict[str, dict[str, Any]]:
@@ -91,12 +94,27 @@ def _seeded(links: Mapping[str, dict[str, Any]], seed: Any, where: str) -> dict[
     """Return links with seeds of their own, where one of the same network comes later."""
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise LimbeckError(f"{where}: seed: must be a whole number; it is {seed!r}")
-    networks = [link.get("model") for link in links.values()]
-    later = [networks[i + 1 :].count(network) for i, network in enumerate(networks)]
     return {
         name: link | ({"seed": seed + SEEDS_APART * again} if again else {})
-        for (name, link), again in zip(links.items(), later, strict=True)
+        for (name, link), again in zip(links.items(), _again(links), strict=True)
     }
+
+
+def _again(links: Mapping[str, Mapping[str, Any]]) -> list[int]:
+    """Return how often the network of each link comes again after it."""
+    networks = [link.get("model") for link in links.values()]
+    return [networks[i + 1 :].count(network) for i, network in enumerate(networks)]
+
+
+def sequence_of(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the line that resolved stages may stand for, where their seeds are those of a sequence; else nothing."""
+    names, models = list(stages), [stage["model"] for stage in stages.values()]
+    seeds, again = [stage["seed"] for stage in stages.values()], _again(stages)
+    if not any(again) or seeds != [seeds[-1] + SEEDS_APART * count for count in again]:
+        return {}
+    if names == [f"generation-{i + 1}" for i in range(len(names))]:
+        return {"generations": len(names)}
+    return {"chain": models} if names == _names(len(names)) else {}
 
 
 def _linked(links: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -125,7 +125,7 @@ def measure(
     networks beside it nor the size of batches change it. An image is read once.
 
     Args:
-        groups: networks on the device of the images, from a view to an `Output`.
+        groups: networks on the device of the images, from a view to logits or to an `Output`.
         test: the images.
         draws: of the noise, for each of `DEVIATIONS`.
         seed: of the noise.
@@ -147,8 +147,8 @@ def measure(
 
 
 def _logits(network: nn.Module, view: Tensor) -> Tensor:
-    answer: Output = network(view)
-    return answer.logits
+    answer = network(view)
+    return answer.logits if isinstance(answer, Output) else answer
 
 
 def _noise(seed: int, ids: Int[Tensor, " batch"], shape: tuple[int, int, int], draw: int) -> Tensor:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from limbeck import files
 from limbeck.recipes.parse import write
-from limbeck.recipes.sequence import SEEDS_APART
+from limbeck.recipes.sequence import SEEDS_APART, sequence_of
 from limbeck.tuning.make import Outcome
 from limbeck.tuning.search import Search
 
@@ -65,18 +65,14 @@ def runnable(recipe: Mapping[str, Any]) -> dict[str, Any]:
     if "stages" not in recipe:
         return dict(recipe)
     stages: Mapping[str, Mapping[str, Any]] = recipe["stages"]
-    seeds = [stage["seed"] for stage in stages.values()]
-    sequence = list(stages) == [f"generation-{i + 1}" for i in range(len(stages))] and seeds == [
-        seeds[0] + SEEDS_APART * i for i in range(len(stages))
-    ]
+    sequence, seed = sequence_of(stages), list(stages.values())[-1]["seed"]
     # a stage with a seed of its own keeps it
-    seed = seeds[0] if sequence else seeds[-1]
     left = {
         name: {key: value for key, value in stage.items() if key != "seed" or not (sequence or value == seed)}
         for name, stage in stages.items()
     }
     notes = {key: value for key, value in recipe.items() if key != "stages"}
-    return notes | {"seed": seed} | ({"generations": len(stages)} if sequence else {}) | {"stages": left}
+    return notes | {"seed": seed} | sequence | {"stages": left}
 
 
 def comparison(outcome: Outcome) -> dict[str, str]:
