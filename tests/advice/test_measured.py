@@ -30,8 +30,8 @@ def test_times_are_read_from_what_happens():
     assert found.rest == pytest.approx(11.5 - 8.0)
 
 
-def test_the_last_epoch_counts_and_a_coder_has_its_own_number_of_them():
-    found = Timed({"copy": [9.0, 1.0], "paraphraser": [2.0, 2.0, 2.0], "r": [9.0, 3.0]}, 100.0)
+def test_the_median_epoch_counts_and_a_coder_has_its_own_number_of_them():
+    found = Timed({"copy": [9.0, 1.0, 0.5], "paraphraser": [2.0, 2.0, 2.0], "r": [9.0, 2.0, 3.0]}, 100.0)
     whole = cost(found, ratio=10.0, rest=0.5, evaluated=0.25)
     assert whole.epoch == pytest.approx(10 * (1 + 3))
     assert whole.once == pytest.approx(0.5 + 10 * 6 + 0.25 * 40)

@@ -16,7 +16,7 @@ def test_an_advice_ends_with_a_recommendation_and_a_command_that_trains_it(done,
         ".lock", "advice.json", "advice.yaml", "final", "final.yaml", "recipe.yaml", "report.html", "report.md",
     ]  # fmt: skip
     assert "Recommended: train it " in ran.out
-    assert "label_smoothing, the only candidate, against cross_entropy on the test set: " in ran.out
+    assert "label_smoothing, the only challenger, against cross_entropy on the test set: " in ran.out
     command = next(line for line in ran.out.splitlines() if line.startswith("limbeck train advice/digits-cnn/recipe"))
     assert f"`limbeck advise {ASKED[0]}" in (folder / "report.md").read_text()
     values = json.loads((folder / "advice.json").read_text())

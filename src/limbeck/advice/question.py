@@ -228,9 +228,10 @@ def base_of(question: Question) -> Base:
     raw = data.source.load()
     classes = data.classes or len(raw.classes)
     count, tested = (int(np.count_nonzero(part.labels < classes)) for part in (raw.train, raw.test))
+    used = min(count, data.examples or count)
     sized = {
-        "data": {"validation": max(classes, count // 10, min(_HELD_OUT, 3 * count // 10))},
-        "training": {"batch_size": _batch_size(data.examples or count)},
+        "data": {"validation": max(classes, used // 10, min(_HELD_OUT, 3 * used // 10))},
+        "training": {"batch_size": _batch_size(used)},
     }
     tree = overridden(merged(given, sized), question.overrides)
     splits = plan(at_length(tree, question.epochs, "validation"), WHERE).student.data.load("cpu")

@@ -52,3 +52,8 @@ def spent(outcome: Outcome, name: str) -> Spent | None:
     if not found:
         return None
     return Spent(float(np.mean([one.own for one in found])), float(np.mean([one.before for one in found])))
+
+
+def taken(folder: Path) -> float:
+    """Return the seconds of all finished trainings in a tournament's folder, one after the other."""
+    return sum(_own(path.parent) for path in sorted(folder.rglob("results.json")))

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from limbeck.advice.candidates import BASELINE, CANDIDATES
-from limbeck.advice.spending import Spent, spent
+from limbeck.advice.planned import shown_time
+from limbeck.advice.spending import Spent, spent, taken
 from limbeck.advice.tournament import Advice, figure
 from limbeck.metrics import figures
 from limbeck.report.advice_plan import (
@@ -25,6 +26,8 @@ from limbeck.report.summary import interval, printed
 from limbeck.report.text import print_rows
 from limbeck.studies.verdict import CAP
 from limbeck.studies.writing import more_seeds
+
+SECONDS = "Seconds, mean over the final's runs; other work on the machine counts as well."
 
 
 def name_of(candidate: str) -> str:
@@ -55,7 +58,7 @@ def verdict_in_words(advice: Advice) -> str:
         return f"{claim}: {verdict.why or verdict.decision}. Nothing speaks for {advice.challenger} yet."
     side = "lower" if measured.mean < 0 else "higher"
     among = len(advice.planned.schedule.challengers)
-    chosen = f"the best of {among} on the validation split" if among > 1 else "the only candidate"
+    chosen = f"the best of {among} on the validation split" if among > 1 else "the only challenger"
     found = (
         f"{advice.challenger}, {chosen}, against {BASELINE} on the test set: {by.name} "
         f"{by.show(abs(measured.mean))} {side} (95 % interval of the difference {_signed(by, measured.low)} to "
@@ -158,6 +161,16 @@ def cautions(advice: Advice) -> list[str]:
     return texts
 
 
+def taken_in_words(advice: Advice) -> str:
+    """Return how long everything took beside what was planned."""
+    planned = advice.planned
+    took = taken(advice.folder) / planned.jobs
+    return (
+        f"planned: {shown_time(planned.schedule.total)} of the {shown_time(planned.question.budget)} allowed; its "
+        f"trainings took {shown_time(took)}, at {counted(planned.jobs, 'run')} at a time"
+    )
+
+
 class Next(NamedTuple):
     """A command that goes on from here, and what it does."""
 
@@ -187,7 +200,7 @@ def advice_report(advice: Advice) -> str:
         parts += [markdown(verdicts_table(final.judged)).strip(), explained(final)]
     if rows := examples_table(final):
         parts += ["Over the test examples, the networks held fixed:", markdown(rows).strip()]
-    parts += ["## Cost", "Seconds, mean over the final's runs.", markdown(cost_table(advice)).strip()]
+    parts += ["## Cost", SECONDS, markdown(cost_table(advice)).strip()]
     if advice.rungs:
         by = figures.figure(planned.question.by).name
         parts += ["## How the challenger was chosen", f"{by} on the validation split, mean over seeds."]
@@ -200,7 +213,7 @@ def advice_report(advice: Advice) -> str:
     parts += ["The same for all:", _listed(settings(planned))]
     parts += ["## What this cannot tell", _listed(cautions(advice))]
     parts += ["## Next", _listed(f"`{step.command}`: {step.about}" for step in next_steps(advice))]
-    parts += ["## How it was made", _listed(made_of(final))]
+    parts += ["## How it was made", _listed([taken_in_words(advice), *made_of(final)])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -14,6 +14,7 @@ from limbeck.advice.tournament import Advice, figure
 from limbeck.metrics import figures
 from limbeck.recipes.parse import write
 from limbeck.report.advice import (
+    SECONDS,
     advice_report,
     cautions,
     cost_table,
@@ -21,6 +22,7 @@ from limbeck.report.advice import (
     next_steps,
     reasons,
     rungs_table,
+    taken_in_words,
 )
 from limbeck.report.advice_plan import (
     OUTSIDE,
@@ -149,6 +151,7 @@ def _write_page(advice: Advice) -> None:
         forest=shown([claims] if claims else []),
         over_examples=examples_table(final),
         over_examples_about=OVER_EXAMPLES,
+        seconds=SECONDS,
         costs=cost_table(advice),
         rungs=shown([rungs] if rungs else []),
         candidates=candidates_table(planned),
@@ -159,7 +162,7 @@ def _write_page(advice: Advice) -> None:
         settings=settings(planned),
         cautions=cautions(advice),
         failures=final.failures,
-        made=made_of(final),
+        made=[taken_in_words(advice), *made_of(final)],
         exhibits=shown(exhibits(groups, "last")),
         legend=legend([group.label for group in groups]),
     )
