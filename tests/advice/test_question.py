@@ -67,6 +67,11 @@ def test_data_that_cannot_be_split_so_are_refused(overrides, reason):
         base_of(asked(overrides=overrides))
 
 
+def test_a_figure_that_is_zero_for_all_decides_nothing():
+    with pytest.raises(LimbeckError, match="it is 0 for all among 3 classes"):
+        base_of(asked(by="top5_error", overrides=["data.classes=3"]))
+
+
 def test_what_is_not_told_suits_the_data():
     base = base_of(asked())
     stage = plan(base.recipe, "t").student

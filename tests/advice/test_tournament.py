@@ -126,6 +126,23 @@ def test_a_damaged_plan_and_another_folder_are_refused(copied, held, tmp_path):
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["thesis.tex"]
 
 
+def test_what_a_killed_process_left_behind_is_no_hindrance(held, copied, tmp_path):
+    folder = tmp_path / "killed"
+    (folder / "measuring/runs").mkdir(parents=True)
+    for name in (".lock", ".unfinished-advice.yaml-0123"):
+        (folder / name).write_text("")
+    with pytest.raises(pytest.fail.Exception, match="measured again"):
+        held(folder="killed", methods=THREE)
+    assert not (folder / "measuring").exists()
+
+
+def test_a_plan_of_another_version_is_refused(copied, held):
+    path = copied / "advice.yaml"
+    path.write_text(path.read_text().replace("tfkd_reg: {epoch", "tfkd_new: {epoch"))
+    with pytest.raises(LimbeckError, match="of another version, with the candidate tfkd_new"):
+        held(methods=THREE)
+
+
 def test_the_plan_is_what_the_costs_and_the_budget_say(copied, question, held):
     planned = read_planned(copied, question(methods=THREE))
     assert planned.schedule.challengers == ("label_smoothing", "pskd", "tfkd_reg")

@@ -66,8 +66,9 @@ def read_planned(folder: Path, question: Question) -> Planned | None:
     """
     path = folder / FILE
     if not path.exists():
-        others = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-        if others and MEASURING not in others and others != [".lock"]:
+        # hidden are the lock, and what a killed writer left behind
+        others = [one.name for one in sorted(folder.glob("[!.]*")) if one.name != MEASURING]
+        if others:
             raise LimbeckError(f"{folder} holds other things ({others[0]}): choose another folder by --out")
         return None
     try:
@@ -75,6 +76,8 @@ def read_planned(folder: Path, question: Question) -> Planned | None:
         found = TypeAdapter(Planned).validate_python(tree)
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise LimbeckError(f"{path} is damaged: remove {folder}, and ask again") from error
+    if unknown := found.costs.keys() - CANDIDATES.keys():
+        raise LimbeckError(f"{path} is of another version, with the candidate {min(unknown)}: ask in another folder")
     before, now = fields_of(found.question), fields_of(question)
     for key, value in now.items():
         if before[key] != value:

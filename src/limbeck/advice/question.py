@@ -228,6 +228,8 @@ def base_of(question: Question) -> Base:
     raw = data.source.load()
     classes = data.classes or len(raw.classes)
     count, tested = (int(np.count_nonzero(part.labels < classes)) for part in (raw.train, raw.test))
+    if question.by == "top5_error" and classes <= 5:
+        raise LimbeckError(f"--by top5_error: it is 0 for all among {classes} classes: choose another figure")
     used = min(count, data.examples or count)
     sized = {
         "data": {"validation": max(classes, used // 10, min(_HELD_OUT, 3 * used // 10))},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -52,6 +53,9 @@ def advise(
     with Display() as display:
         planned = planned_for(question, folder, accelerator, jobs, display, dry)
     print_plan(planned)
+    cores = len(os.sched_getaffinity(0))
+    if jobs == 1 and cores > 2:
+        print(f"{cores} cores are here: --jobs {cores} makes as many runs at a time, of one thread each.")
     if dry:
         return
     command = shlex.join(["limbeck", *sys.argv[1:]])

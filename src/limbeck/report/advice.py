@@ -154,6 +154,11 @@ def cautions(advice: Advice) -> list[str]:
     ]
     if planned.needed_teachers or isinstance(planned.question.teacher, str):
         texts.append("The verdict is about this one teacher: others were not tried.")
+    if isinstance(planned.question.teacher, str):
+        texts.append(
+            "The teacher is a run of before. If it learned from images that are held out here, its students may have "
+            "been favoured in the rungs, though not in the final."
+        )
     if (fewer := len(planned.schedule.seeds) - len(advice.final.study.seeds)) > 0:
         texts.append(
             f"The rungs took longer than planned, so the final has {counted(fewer, 'seed')} less than planned."
