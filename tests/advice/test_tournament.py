@@ -26,7 +26,8 @@ def validation_errors(folder, name):
     """The error of a rung's runs, counted from their answers to the validation split."""
     found = {}
     for place in sorted((folder / name / "runs").iterdir()):
-        said = np.load(place / "predictions.npz")
+        with np.load(place / "predictions.npz") as arrays:
+            said = dict(arrays)
         wrong = [int(np.argmax(row) != label) for row, label in zip(said["logits"], said["labels"], strict=True)]
         assert len(wrong) == 100
         found[place.name.partition("-seed")[0]] = sum(wrong) / len(wrong)

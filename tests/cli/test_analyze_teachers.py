@@ -28,14 +28,16 @@ def test_students_are_measured_beside_their_teachers(done, refused, taught, tmp_
     assert list(lines.split) == ["train", "test"] * 2
     assert set(lines.temperature) == {2.0}
     test = lines[lines.split == "test"].iloc[0]
-    said = np.load(tmp_path / "runs/kd/seed-0/predictions.npz")
+    with np.load(tmp_path / "runs/kd/seed-0/predictions.npz") as arrays:
+        said = dict(arrays)
     assert test.error == pytest.approx((said["logits"].argmax(1) != said["labels"]).mean())
     (stage,) = [
         place
         for place in (tmp_path / "runs/kd/stages").iterdir()
         if (place / "recipe.yaml").read_text().count("\nseed: 0")
     ]
-    teacher = np.load(stage / "predictions.npz")
+    with np.load(stage / "predictions.npz") as arrays:
+        teacher = dict(arrays)
     assert test.teacher_error == pytest.approx((teacher["logits"].argmax(1) != teacher["labels"]).mean())
     assert test.agreement == pytest.approx((teacher["logits"].argmax(1) == said["logits"].argmax(1)).mean())
     assert "KD loss at temperature 2" in ran.out

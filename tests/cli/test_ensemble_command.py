@@ -29,7 +29,10 @@ def softmax(logits):
 
 def test_the_ensemble_is_the_mean_of_probabilities(done, three, tmp_path):
     ran = done("ensemble", "runs/scratch", "--out", "e.html")
-    said = [np.load(tmp_path / f"runs/scratch/seed-{i}" / predictions_file("student")) for i in range(3)]
+    said = []
+    for i in range(3):
+        with np.load(tmp_path / f"runs/scratch/seed-{i}" / predictions_file("student")) as arrays:
+            said.append(dict(arrays))
     mean = sum(softmax(one["logits"]) for one in said) / 3
     wanted = summary(np.log(mean).astype(np.float32), said[0]["labels"])
     lines = pd.read_csv(tmp_path / "e.csv")

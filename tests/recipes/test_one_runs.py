@@ -41,7 +41,8 @@ def test_a_run_leaves_every_branch_and_the_ensemble(tmp_path, extra):
     images = torch.cat([one_batch.views[0] for one_batch in test.in_order(500)])
     for i in range(2):
         one.load_state_dict(load_file(tmp_path / "run" / f"student-{i}.safetensors"))
-        said = np.load(tmp_path / "run" / predictions_file(f"student-{i}"))["logits"]
+        with np.load(tmp_path / "run" / predictions_file(f"student-{i}")) as arrays:
+            said = arrays["logits"]
         with torch.no_grad():
             np.testing.assert_allclose(one(images).numpy(), said, rtol=1e-3, atol=1e-4)
     lines = read(tmp_path / "run" / "metrics.jsonl")

@@ -41,7 +41,8 @@ def no_test_set(monkeypatch):
 
 def test_figures_are_of_the_validation_split_and_the_test_set_is_not_read(no_test_set, tmp_path):
     found = plan(TREE, "t").run(tmp_path / "run", Runtime("cpu", 1, 1), Display(silent=True))
-    said = np.load(tmp_path / "run/predictions.npz")
+    with np.load(tmp_path / "run/predictions.npz") as arrays:
+        said = dict(arrays)
     assert len(said["ids"]) == 100
     np.testing.assert_array_equal(said["logits"], said["validation_logits"])
     last = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
