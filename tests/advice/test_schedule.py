@@ -1,22 +1,20 @@
 """The arithmetic of a tournament: halving, lengths, and what fits into a budget."""
 
 import itertools
-import math
 
 import pytest
 
 from limbeck.advice.schedule import (
+    LADDER,
     MARGIN,
-    SHORTEST,
-    STEPS,
     Challenger,
     Cost,
     Field,
+    Step,
     decide,
     halvings,
     kept_seeds,
     least,
-    lengths,
     makespan,
     scheduled,
     whole,
@@ -41,39 +39,59 @@ def naive_makespan(seconds, jobs):
 
 def naive_seconds(field, count, step, seeds):
     """Everything from the start, run by run."""
-    share, each = step
+    shares, each = step
     chosen = field.challengers[:count]
     total = sum(field.teachers[name] for name in {one.teacher for one in chosen if one.teacher})
-    counts = [count]
-    while counts[-1] > 1:
-        counts.append(counts[-1] // 2 + counts[-1] % 2)
-    for number in range(len(counts) - 1):
-        later = len(counts) - 2 - number
-        epochs = max(round(field.epochs * share / 2**later), math.ceil(SHORTEST * field.epochs), 1)
-        epochs = min(epochs, field.epochs)
+    halved, left = 0, count
+    while left > 1:  # with as many rungs as one likes
+        left = left // 2 + left % 2
+        halved += 1
+    used = shares[len(shares) - min(halved, len(shares)) :]
+    left = count
+    for share in used:
+        epochs = max(1, round(field.epochs * share))
         costs = sorted((one.cost.once + epochs * one.cost.epoch for one in chosen), reverse=True)
-        runs = [field.baseline.once + epochs * field.baseline.epoch, *costs[: counts[number]]]
+        runs = [field.baseline.once + epochs * field.baseline.epoch, *costs[:left]]
         total += naive_makespan(runs * each, field.jobs)
+        left = left // 2 + left % 2
     worst = max(one.cost.once + field.epochs * one.cost.epoch for one in chosen)
     return total + naive_makespan(
         [field.baseline.once + field.epochs * field.baseline.epoch, worst] * seeds, field.jobs
     )
 
 
+@pytest.mark.parametrize("rungs", range(1, 5))
 @pytest.mark.parametrize("count", range(1, 14))
-def test_halving_keeps_the_better_half(count):
-    counts = halvings(count)
+def test_halving_keeps_the_better_half_and_the_last_rung_one(count, rungs):
+    counts = halvings(count, rungs)
     assert (counts[0], counts[-1]) == (count, 1)
-    for enter, stay in itertools.pairwise(counts):
+    assert len(counts) - 1 <= rungs
+    for enter, stay in itertools.pairwise(counts[:-1]):
         assert stay == (enter + 1) // 2
+    if len(counts) - 1 < rungs:
+        assert counts[-2:] in ([2, 1], [1])
 
 
-def test_rungs_are_about_twice_as_long_as_the_one_before_and_never_too_short():
-    assert lengths(4, 0.5, 80) == [8, 10, 20, 40]
-    assert lengths(4, 0.25, 80) == [8, 8, 10, 20]
-    assert lengths(2, 1.0, 60) == [30, 60]
-    assert lengths(3, 1.0, 1) == [1, 1, 1]
-    assert lengths(0, 1.0, 60) == []
+def test_halvings_of_six():
+    assert halvings(6, 5) == halvings(6, 3) == [6, 3, 2, 1]
+    assert halvings(6, 2) == [6, 3, 1]
+    assert halvings(6, 1) == [6, 1]
+
+
+def test_rungs_grow_and_none_is_shorter_than_a_quarter():
+    for step in LADDER:
+        found = scheduled(field(count=5), 5, step, 2).rungs
+        assert [rung.epochs for rung in found] == [round(60 * share) for share in step.shares[-len(found) :]]
+        assert found[0].epochs >= 15
+        assert all(later.epochs == 2 * rung.epochs for rung, later in itertools.pairwise(found))
+    costs = [scheduled(field(count=5), 5, step, 2).total for step in LADDER]
+    assert costs == sorted(costs)
+
+
+def test_of_two_challengers_there_is_one_rung_of_the_longest_kind():
+    (rung,) = scheduled(field(), 2, Step((0.25, 0.5, 1.0), 2), 3).rungs
+    assert (rung.epochs, rung.seeds, rung.enter, rung.stay) == (60, (0, 1), 2, 1)
+    assert scheduled(field(), 1, Step((0.25,), 1), 3).rungs == ()
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
@@ -83,7 +101,7 @@ def test_runs_share_the_jobs(seconds, jobs):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", LADDER)
 @pytest.mark.parametrize("count", range(1, 6))
 def test_the_seconds_of_a_schedule_are_those_of_its_runs(count, step, jobs):
     there = field(jobs, teacher="full")
@@ -92,7 +110,7 @@ def test_the_seconds_of_a_schedule_are_those_of_its_runs(count, step, jobs):
 
 
 def test_no_seed_is_used_twice_and_the_final_is_of_full_length():
-    found = scheduled(field(), 5, (0.5, 2), 3)
+    found = scheduled(field(), 5, Step((0.25, 0.5, 1.0), 2), 3)
     seeds = [seed for rung in found.rungs for seed in rung.seeds]
     assert [*seeds, *found.seeds] == list(range(9))
     assert found.epochs == 60
@@ -105,7 +123,7 @@ def naive_decision(there, seeds, budget):
         (wanted, count, step)
         for wanted in range(seeds, 1, -1)
         for count in range(len(there.challengers), 0, -1)
-        for step in sorted(STEPS, key=lambda step: -step[0] * step[1])
+        for step in LADDER[::-1]
     ]
     fitting = [(w, c, s) for w, c, s in wishes if MARGIN * naive_seconds(there, c, s, w) <= budget]
     return fitting[0] if fitting else None
@@ -118,11 +136,11 @@ def test_the_budget_decides_as_it_says(budget):
     if wanted is None:
         assert found is None
         return
-    seeds, count, (share, each) = wanted
+    seeds, count, (shares, each) = wanted
     assert found.total * MARGIN <= budget
     assert (len(found.seeds), found.challengers) == (seeds, NAMES[:count])
     if found.rungs:
-        assert found.rungs[-1].epochs == round(60 * share)
+        assert found.rungs[-1].epochs == round(60 * shares[-1])
         assert len(found.rungs[-1].seeds) == each
     assert found == decide(there, 4, budget)
 
@@ -138,12 +156,12 @@ def test_what_is_said_to_suffice_does_and_a_second_less_does_not():
 
 
 def test_a_teacher_counts_where_someone_needs_it():
-    assert "teachers" not in scheduled(field(), 5, STEPS[0], 2).seconds
-    assert scheduled(field(teacher="full"), 5, STEPS[0], 2).seconds["teachers"] == 100.0
+    assert "teachers" not in scheduled(field(), 5, LADDER[0], 2).seconds
+    assert scheduled(field(teacher="full"), 5, LADDER[0], 2).seconds["teachers"] == 100.0
 
 
 def test_seeds_of_the_final_are_cut_only_where_the_rungs_were_far_too_slow():
-    planned = scheduled(field(), 5, (0.5, 1), 5)
+    planned = scheduled(field(), 5, Step((0.25, 0.5), 1), 5)
     budget = planned.total * MARGIN
     assert kept_seeds(planned, 1.0, budget) == planned.seeds
     assert kept_seeds(planned, 1.3, budget) == planned.seeds

@@ -1,6 +1,7 @@
 """Tournaments from their plan to their advice: who goes on, what is looked at, what is made again."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,19 @@ import pytest
 
 from limbeck.advice import tournament
 from limbeck.advice.candidates import BASELINE, CANDIDATES
-from limbeck.advice.planned import read_planned
+from limbeck.advice.measure import Bench
+from limbeck.advice.planned import decided, read_planned
 from limbeck.advice.rounds import contest, prepared
 from limbeck.advice.schedule import Rung
 from limbeck.advice.tournament import halved, slower
 from limbeck.core import LimbeckError
 from limbeck.recipes.read import read_recipe
 from limbeck.report.advice_page import advice_values, write_advice
+from limbeck.studies.here import Here
 from limbeck.studies.outcome import Made, Outcome
 from limbeck.studies.study import read_study
 from limbeck.train import run as running
+from limbeck.train.progress import Display
 
 THREE = "label_smoothing,pskd,tfkd_reg"
 
@@ -287,3 +291,32 @@ def test_what_failed_or_has_no_number_is_out(rung):
     assert found.failed == {"dml": "it failed", "pskd": "its error is not finite"}
     with pytest.raises(LimbeckError, match="the baseline cannot be trained: it failed"):
         rung(given, failures=[f"{BASELINE}-seed0"])
+
+
+def decided_after(seconds, question, tmp_path, **changes):
+    """Plan by known costs, where measuring them took so many seconds."""
+    times = iter([100.0, 100.0 + seconds])
+    with Display(silent=True) as display:
+        bench = Bench(tmp_path / "m", "cpu", lambda study: Here(), display, clock=lambda: next(times))
+        return decided(question(methods=THREE, **changes), bench, 1).schedule
+
+
+def test_the_plan_depends_on_the_costs_and_on_what_is_left_of_the_budget(known_costs, question, tmp_path):
+    first = decided_after(0.0, question, tmp_path)
+    assert first == decided_after(0.0, question, tmp_path)
+    assert first.total * 1.1 <= 41
+    later = decided_after(10.0, question, tmp_path)
+    assert later.total * 1.1 <= 31
+    assert len(later.rungs) < len(first.rungs) == 2
+    assert len(decided_after(15.0, question, tmp_path).challengers) < len(later.challengers) == 3
+    assert decided_after(10.0, question, tmp_path, budget="51s") == first
+    with pytest.raises(LimbeckError, match=r"^--budget 41s is too small: a final of 2 seeds with 4 epochs"):
+        decided_after(30.0, question, tmp_path)
+
+
+def test_the_budget_that_is_said_to_do_does(known_costs, question, tmp_path):
+    with pytest.raises(LimbeckError) as found:
+        decided_after(3.0, question, tmp_path, budget="4s")
+    enough, everyone = re.findall(r"about (\d+s)", str(found.value))
+    assert len(decided_after(3.0, question, tmp_path, budget=enough).seeds) == 2
+    assert len(decided_after(3.0, question, tmp_path, budget=everyone).challengers) == 3

@@ -1,11 +1,12 @@
 """How a tournament is cut to a budget: who takes part, how long, with how many seeds. Pure arithmetic.
 
-Successive halving (Jamieson & Talwalkar, AISTATS 2016): of the challengers of a rung the better half goes on, until one
-is left, which meets the baseline in the final. Here every rung trains anew, with a short but complete schedule and
-seeds of its own, about twice as long as the rung before; the baseline takes part in each, and is never put out.
+Successive halving (Jamieson & Talwalkar, AISTATS 2016): the better half of a rung's challengers goes on to one that is
+twice as long; the last rung leaves one, which meets the baseline in the final. Here every rung trains anew, with a
+short but complete schedule and seeds of its own; the baseline takes part in each, and is never put out. No rung has
+less than a quarter of the full epochs: in shorter trainings, what is good against over-fitting only looks slow.
 
-What is cut first where the budget is tight: the length and seeds of the rungs (down to `STEPS[0]`), then challengers,
-the last of the list first, then seeds of the final, down to two. The final is never shortened.
+What is cut first where the budget is tight: number, length and seeds of the rungs (down to `LADDER[0]`), then
+challengers, the last of the list first, then seeds of the final, down to two. The final is never shortened.
 """
 
 from __future__ import annotations
@@ -14,12 +15,32 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
-# of the last rung: its epochs as a share of the full training, and seeds; from the cheapest
-STEPS = ((0.25, 1), (0.375, 1), (0.5, 1), (0.375, 2), (0.5, 2), (0.75, 2), (1.0, 2), (0.75, 3), (1.0, 3))
-# the shortest training that is looked at, as a share of the full one
-SHORTEST = 0.1
+
+class Step(NamedTuple):
+    """What rungs there may be.
+
+    Attributes:
+        shares: the epochs of each rung as a share of the full training; where there is less to halve, the last of them.
+        seeds: of each candidate in each.
+    """
+
+    shares: tuple[float, ...]
+    seeds: int
+
+
+# from the cheapest: of n challengers, the rungs cost about as much as n / 4, n / 2, 3 n / 4, ... full trainings
+LADDER = (
+    Step((0.25,), 1),
+    Step((0.25, 0.5), 1),
+    Step((0.25, 0.5, 1.0), 1),
+    Step((0.25, 0.5), 2),
+    Step((0.25, 0.5, 1.0), 2),
+    Step((0.5, 1.0), 2),
+    Step((0.5, 1.0), 3),
+)
 # what is planned for may take so much longer
 MARGIN = 1.1
 FEWEST_SEEDS = 2
@@ -116,22 +137,16 @@ class Field:
     jobs: int = 1
 
 
-def halvings(challengers: int) -> list[int]:
-    """Return how many challengers each rung begins with, and at the end the one that is left: 6, 3, 2, 1."""
+def halvings(challengers: int, rungs: int) -> list[int]:
+    """Return how many challengers each rung begins with, at most so many rungs, and at the end the one that is left.
+
+    Of six there are 6, 3, 2, 1 in three rungs or more, 6, 3, 1 in two, and 6, 1 in one.
+    """
     counts = [challengers]
     while counts[-1] > 1:
-        counts.append(math.ceil(counts[-1] / 2))
+        last = len(counts) == rungs
+        counts.append(1 if last else math.ceil(counts[-1] / 2))
     return counts
-
-
-def lengths(rungs: int, share: float, epochs: int) -> list[int]:
-    """Return the epochs of each rung: the last has a share of the full ones, each before it half of the next.
-
-    None has fewer than `SHORTEST` of the full ones.
-    """
-    least = max(1, math.ceil(SHORTEST * epochs))
-    halved = [round(epochs * share / 2 ** (rungs - 1 - rung)) for rung in range(rungs)]
-    return [min(epochs, max(least, length)) for length in halved]
 
 
 def makespan(seconds: Sequence[float], jobs: int) -> float:
@@ -142,7 +157,7 @@ def makespan(seconds: Sequence[float], jobs: int) -> float:
     return max(busy)
 
 
-def scheduled(field: Field, count: int, step: tuple[float, int], seeds: int) -> Schedule:
+def scheduled(field: Field, count: int, step: Step, seeds: int) -> Schedule:
     """Return the schedule of the first so many challengers.
 
     Who goes on is not known yet, so later rungs are reckoned with the costliest that may be left.
@@ -150,16 +165,16 @@ def scheduled(field: Field, count: int, step: tuple[float, int], seeds: int) -> 
     Args:
         field: what there is.
         count: how many challengers, at least one.
-        step: of `STEPS`.
+        step: of `LADDER`.
         seeds: of the final.
     """
     chosen = field.challengers[:count]
-    counts = halvings(count)
-    share, each = step
+    counts = halvings(count, len(step.shares))
+    lengths = [max(1, round(share * field.epochs)) for share in step.shares]
     rungs, used = [], 0
-    for epochs, enter, stay in zip(lengths(len(counts) - 1, share, field.epochs), counts, counts[1:], strict=False):
-        rungs.append(Rung(epochs, tuple(range(used, used + each)), enter, stay))
-        used += each
+    for epochs, (enter, stay) in zip(lengths[len(lengths) + 1 - len(counts) :], pairwise(counts), strict=True):
+        rungs.append(Rung(epochs, tuple(range(used, used + step.seeds)), enter, stay))
+        used += step.seeds
     taught = dict.fromkeys(one.teacher for one in chosen if one.teacher is not None)
     seconds = {"teachers": makespan([field.teachers[name] for name in taught], field.jobs)} if taught else {}
     for number, rung in enumerate(rungs, 1):
@@ -185,7 +200,7 @@ def decide(field: Field, seeds: int, budget: float) -> Schedule | None:
     """
     for wanted in range(seeds, FEWEST_SEEDS - 1, -1):
         for count in range(len(field.challengers), 0, -1):
-            for step in reversed(STEPS):
+            for step in reversed(LADDER):
                 found = scheduled(field, count, step, wanted)
                 if found.total * MARGIN <= budget:
                     return found
@@ -194,12 +209,12 @@ def decide(field: Field, seeds: int, budget: float) -> Schedule | None:
 
 def least(field: Field) -> float:
     """Return the smallest budget for which `decide` finds a schedule, in seconds."""
-    return scheduled(field, 1, STEPS[0], FEWEST_SEEDS).total * MARGIN
+    return scheduled(field, 1, LADDER[0], FEWEST_SEEDS).total * MARGIN
 
 
 def whole(field: Field, seeds: int) -> float:
     """Return the smallest budget in which every challenger takes part, and the final has all its seeds, in seconds."""
-    return scheduled(field, len(field.challengers), STEPS[0], seeds).total * MARGIN
+    return scheduled(field, len(field.challengers), LADDER[0], seeds).total * MARGIN
 
 
 def kept_seeds(schedule: Schedule, slower: float, budget: float) -> tuple[int, ...]:

@@ -147,7 +147,7 @@ def cautions(advice: Advice) -> list[str]:
         "Nothing was tuned, neither a candidate's hyper-parameters nor the learning rate, which all share: a method "
         "that lost here may win with others.",
         "Rungs are short, and a regulariser can show itself only where there is over-fitting: a method that needs long "
-        "training may have been put out early. A larger budget makes rungs longer.",
+        "training may have been put out early. A larger budget gives longer rungs, and more of them.",
         f"Who met the baseline was chosen among {len(planned.schedule.challengers)} by validation figures of "
         f"{planned.examples['validation']:,} examples, which do not tell small differences apart. The verdict is not "
         "biased by that choice: its seeds and its test set had no part in it.",
