@@ -39,7 +39,29 @@ class Sentences(NamedTuple):
     places: Int[Tensor, " units"]
 
 
-# What one network reads at a time: images [B, C, H, W], or tensors that belong together, such as `Sentences`.
+class Pictures(NamedTuple):
+    """What a detecting network reads and, where it learns, what there is to be found.
+
+    What is no tensor stays on the host, so that nobody waits for a device to learn it.
+
+    Attributes:
+        images: float [B, C, H, W], normalised: each picture in the upper left corner, zeros beside it.
+        sizes: height and width of each picture in there, in pixels.
+        boxes: float [N, 4], picture after picture: left, top, right and bottom, in pixels of `images`.
+        classes: int64 [N], what is in each box, 1..K-1; 0 is the background, which no box has.
+        counts: how many boxes each picture has; they add up to N.
+        words: for each picture 64 random bits of its own, by which a network draws what it learns from.
+    """
+
+    images: Float[Tensor, "batch channels height width"]
+    sizes: tuple[tuple[int, int], ...]
+    boxes: Float[Tensor, "boxes 4"]
+    classes: Int[Tensor, " boxes"]
+    counts: tuple[int, ...]
+    words: tuple[int, ...]
+
+
+# What one network reads at a time: images [B, C, H, W], or tensors that belong together: `Sentences`, `Pictures`.
 View: TypeAlias = Tensor | tuple[Any, ...]
 
 
