@@ -110,17 +110,21 @@ class Units(NamedTuple):
         labels: int64 [U].
         ids: int64 [U], the example (or token) that a unit's past predictions are filed under.
         mix: partner label and weight of each unit, or None.
+        weight: float [U], what each unit counts in sums, where examples have several that count as one together, so
+            that examples are what sums are divided by; None where each unit counts 1.
     """
 
     logits: Float[Tensor, "units classes"]
     labels: Int[Tensor, " units"]
     ids: Int[Tensor, " units"]
     mix: Mix | None = None
+    weight: Float[Tensor, " units"] | None = None
 
     def rows(self, which: slice) -> Units:
         """Return some of the units."""
         mix = None if self.mix is None else Mix(*(column[which] for column in self.mix))
-        return Units(self.logits[which], self.labels[which], self.ids[which], mix)
+        weight = None if self.weight is None else self.weight[which]
+        return Units(self.logits[which], self.labels[which], self.ids[which], mix, weight)
 
     def by_label(
         self, rows: Callable[[Int[Tensor, " units"]], Float[Tensor, "units classes"]]

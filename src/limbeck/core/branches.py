@@ -74,12 +74,14 @@ class Branches(Cohort):
         """All together, since they share weights."""
         return [self]
 
-    def forward(self, views: Sequence[View], learner: int | None = None) -> list[Output]:
+    def forward(self, views: Sequence[View], learner: int | None = None, like: Sequence[Output] = ()) -> list[Output]:
         """Run the stem once and every branch on it.
 
         Raises:
-            LimbeckError: there is more than one view, or a learner.
+            LimbeckError: there is more than one view, a learner, or a choice to follow.
         """
+        if like:
+            raise LimbeckError("branches choose nothing that they answer of, so they cannot follow another's choice")
         if learner is not None:
             raise LimbeckError("branches share their stem, so they cannot step in turns: train them all together")
         if len(views) != 1:

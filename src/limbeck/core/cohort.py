@@ -5,12 +5,36 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from limbeck.core.batch import Output, View
 from limbeck.errors import LimbeckError
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """A network that chooses what it answers of, such as boxes in a picture, by chance or by what it sees.
+
+    Answers can be compared where another network answers of the same: its forward takes, beside a view, the output
+    whose choice it is to follow, and then needs no labels.
+    """
+
+    chooses: bool
+
+
+def answer(network: nn.Module, view: View, like: Output | None = None) -> Output:
+    """Ask a network.
+
+    Args:
+        network: returns logits or an `Output`.
+        view: what it reads.
+        like: whose choice it follows, where networks choose what they answer of; others take no notice.
+    """
+    found = network(view, like) if like is not None and isinstance(network, Chooser) else network(view)
+    return found if isinstance(found, Output) else Output(found)
 
 
 class Cohort(nn.Module, ABC):
@@ -27,13 +51,15 @@ class Cohort(nn.Module, ABC):
         """The networks that share no weight: each is compiled and clipped by itself, and may have its own optimiser."""
 
     @abstractmethod
-    def forward(self, views: Sequence[View], learner: int | None = None) -> list[Output]:
+    def forward(self, views: Sequence[View], learner: int | None = None, like: Sequence[Output] = ()) -> list[Output]:
         """Return one output per name, from one shared view or from one view each.
 
         Args:
             views: of images each [B, C, H, W].
             learner: the only output that carries a gradient, and whose network may change its batch statistics; None
                 where all do.
+            like: for each output, another one whose choice it follows, where networks choose what they answer of;
+                without, those of a shared view follow the first one's.
         """
 
     @abstractmethod
@@ -65,16 +91,16 @@ class Peers(Cohort):
         """The students."""
         return list(self.students)
 
-    def forward(self, views: Sequence[View], learner: int | None = None) -> list[Output]:
+    def forward(self, views: Sequence[View], learner: int | None = None, like: Sequence[Output] = ()) -> list[Output]:
         """Run every student on its own view, or all on the one there is."""
         if len(views) not in {1, len(self.students)}:
             raise LimbeckError(f"{len(self.students)} students need 1 or {len(self.students)} views, not {len(views)}")
         own = views if len(views) == len(self.students) else [views[0]] * len(self.students)
-        outputs = []
+        outputs: list[Output] = []
         for i, (student, view) in enumerate(zip(self.students, own, strict=True)):
+            leader = like[i] if like else outputs[0] if outputs and len(views) == 1 else None
             with nullcontext() if learner in {None, i} else unmoved(student):
-                answer = student(view)
-            outputs.append(answer if isinstance(answer, Output) else Output(answer))
+                outputs.append(answer(student, view, leader))
         return outputs
 
     def alone(self, index: int) -> nn.Module:

@@ -69,8 +69,11 @@ def imitation(units: Units, targets: Sequence[Target]) -> Losses:
     parts: dict[str, Tensor] = {}
     for temperature, group in _by_temperature(targets).items():
         log_p = functional.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
+        if units.weight is not None:
+            # cross-entropy is linear in log p; entropies are weighted where they are taken
+            log_p = units.weight.to(log_p.dtype)[:, None] * log_p
         hard = label_cross_entropy(units, log_p) if any(target.probabilities is None for target in group) else None
-        terms += _weighted(log_p, hard, group, temperature**2)
+        terms += _weighted(units, log_p, hard, group, temperature**2)
         with torch.no_grad():
             parts |= {target.name: _divergence(units, log_p, hard, target) for target in group}
     return Losses(sum(terms[1:], start=terms[0]) if terms else 0 * logits.sum(), parts)
@@ -83,7 +86,9 @@ def _by_temperature(targets: Sequence[Target]) -> dict[float, list[Target]]:
     return groups
 
 
-def _weighted(log_p: Tensor, hard: Tensor | None, targets: Sequence[Target], square: float) -> list[Tensor]:
+def _weighted(
+    units: Units, log_p: Tensor, hard: Tensor | None, targets: Sequence[Target], square: float
+) -> list[Tensor]:
     """Return T² · H(Σ w_k q_k, p) as at most two terms: the labels', and all other targets', which are mixed first."""
     terms = []
     label_weight = square * sum(target.weight for target in targets if target.probabilities is None)
@@ -99,16 +104,31 @@ def _weighted(log_p: Tensor, hard: Tensor | None, targets: Sequence[Target], squ
     moving = [
         (t.probabilities, t.weight) for t in targets if t.probabilities is not None and t.probabilities.requires_grad
     ]
-    return terms + [(-square * weight) * _entropy(q.to(log_p.dtype).expand_as(log_p)) for q, weight in moving if weight]
+    return terms + [
+        (-square * weight) * _entropy(q.to(log_p.dtype).expand_as(log_p), units) for q, weight in moving if weight
+    ]
 
 
-def _entropy(q: Tensor) -> Tensor:
+def _entropy(q: Tensor, units: Units) -> Tensor:
     """Return Σ_units H(q), whose gradient is finite where q is 0."""
-    return -(q * q.clamp_min(torch.finfo(q.dtype).tiny).log()).sum()
+    return -_counted(q * q.clamp_min(torch.finfo(q.dtype).tiny).log(), units)
+
+
+def _counted(values: Float[Tensor, "units *more"], units: Units) -> Float[Tensor, ""]:
+    """Return the sum of all, of each unit as much as it counts."""
+    if units.weight is None:
+        return values.sum()
+    each: Tensor = torch.tensordot(units.weight.to(values.dtype), values, 1)
+    return each.sum()
 
 
 def label_cross_entropy(units: Units, log_p: Float[Tensor, "units classes"]) -> Float[Tensor, ""]:
-    """Return -Σ_units log p[label], where a mixed unit has its two labels by their shares."""
+    """Return -Σ_units log p[label], where a mixed unit has its two labels by their shares.
+
+    Args:
+        units: whose labels.
+        log_p: of each unit, as much as it counts.
+    """
     if units.mix is None:
         return functional.nll_loss(log_p, units.labels, reduction="sum")
     own = log_p.gather(1, units.labels[:, None])[:, 0]
@@ -120,14 +140,16 @@ def label_cross_entropy(units: Units, log_p: Float[Tensor, "units classes"]) -> 
 def _divergence(units: Units, log_p: Tensor, hard: Tensor | None, target: Target) -> Tensor:
     """Return Σ_units KL(q ‖ p) of one target."""
     if target.probabilities is not None:
-        q = target.probabilities.detach().to(log_p.dtype)
-        return functional.kl_div(log_p.detach(), q.expand_as(log_p), reduction="sum")
+        q = target.probabilities.detach().to(log_p.dtype).expand_as(log_p)
+        if units.weight is None:
+            return functional.kl_div(log_p.detach(), q, reduction="sum")
+        return -_counted(torch.special.entr(q), units) - (q * log_p.detach()).sum()
     assert hard is not None
-    return hard.detach() if units.mix is None else hard.detach() - _label_entropy(units.labels, units.mix)
+    return hard.detach() if units.mix is None else hard.detach() - _label_entropy(units, units.mix)
 
 
-def _label_entropy(labels: Tensor, mix: Mix) -> Tensor:
+def _label_entropy(units: Units, mix: Mix) -> Tensor:
     """Return the entropy of the mixed labels; two equal labels have none."""
     two = torch.special.entr(mix.weight) + torch.special.entr(1 - mix.weight)
-    both: Tensor = torch.where(labels == mix.labels, torch.zeros_like(two), two)
-    return both.sum()
+    both: Tensor = torch.where(units.labels == mix.labels, torch.zeros_like(two), two)
+    return _counted(both, units)

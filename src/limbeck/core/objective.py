@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck.core.batch import Batch, Clock, Output, Units
 from limbeck.core.chunks import chunked, pieces
-from limbeck.core.cohort import Cohort, Peers
+from limbeck.core.cohort import Chooser, Cohort, Peers
 from limbeck.core.comparison import Comparison, shares
 from limbeck.core.imitation import Losses, imitation
 from limbeck.core.matcher import Matcher
@@ -107,9 +107,9 @@ class Objective(nn.Module):
         shared = clock.opens_epoch and torch.is_grad_enabled()
         with nullcontext() if self.comparison is None else self.comparison.listening(uncompiled=shared):
             outputs = self.cohort(batch.views, learner)
-            teacher = self._teach(batch, clock, len(outputs))
+            teacher = self._teach(batch, clock, outputs)
         students = [self.task.units(output, batch) for output in outputs]
-        step = Step(batch, clock, students, teacher, self._look_at_siblings(batch))
+        step = Step(batch, clock, students, teacher, self._look_at_siblings(batch), outputs)
         if self.task.chunk is not None:
             found = chunked(step, self.task.chunk, self._imitate)
             return self._with_extra(step._replace(loss=found.total, parts=found.parts), outputs)
@@ -153,16 +153,18 @@ class Objective(nn.Module):
             loss=_sum([step.loss, *added]), parts={**step.parts, **_numbered(distances)}, gradient_shares=shared
         )
 
-    def _teach(self, batch: Batch, clock: Clock, students: int) -> list[Units] | None:
+    def _teach(self, batch: Batch, clock: Clock, students: Sequence[Output]) -> list[Units] | None:
         """Ask the teacher once per distinct view; students that share a view share the answer."""
         if self.teacher is None:
             return None
-        if self._recorded is None:
-            outputs = [self.teacher(view) for view in batch.views]
-        else:
+        if self._recorded is not None:
             outputs = [self._recorded.on(batch, number, clock) for number in range(len(batch.views))]
+        elif any(isinstance(student, Chooser) for student in self.cohort.parts):
+            outputs = [self.teacher(view, like) for view, like in zip(batch.views, students, strict=False)]
+        else:
+            outputs = [self.teacher(view) for view in batch.views]
         answers = [self.task.units(output, batch) for output in outputs]
-        return answers if len(answers) == students else answers * students
+        return answers if len(answers) == len(students) else answers * len(students)
 
     @torch.no_grad()
     def _look_at_siblings(self, batch: Batch) -> list[Units] | None:

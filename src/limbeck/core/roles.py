@@ -27,8 +27,13 @@ class Stateful(Protocol):
 class Teacher(Protocol):
     """What answers beside the students and is never trained, saved or switched to training mode with them."""
 
-    def __call__(self, view: View) -> Output:
-        """Return the teacher's output on a view, without gradient."""
+    def __call__(self, view: View, like: Output | None = None) -> Output:
+        """Return the teacher's output on a view, without gradient.
+
+        Args:
+            view: what the student reads.
+            like: the student's output, where networks choose what they answer of: the teacher follows it.
+        """
         ...
 
 

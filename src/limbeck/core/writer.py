@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from limbeck.core.batch import Batch, Clock, Units
+from limbeck.core.batch import Batch, Clock, Output, Units
 from limbeck.core.cohort import Cohort, Peers
 from limbeck.core.imitation import Target
 from limbeck.core.shard import Shard
@@ -25,6 +25,7 @@ class Step(NamedTuple):
         clock: when.
         students: each student's units, in the cohort's order.
         teacher: the teacher's units on the view of each student, or None when there is no teacher.
+        outputs: all that each student answered.
         siblings: each student's units on another example of the same class, without gradient, or None.
         lessons: what the writer told each student to imitate.
         rows: which of the batch's units these are, where they come in chunks.
@@ -38,6 +39,7 @@ class Step(NamedTuple):
     students: list[Units]
     teacher: list[Units] | None
     siblings: list[Units] | None = None
+    outputs: Sequence[Output] = ()
     rows: slice = slice(None)
     lessons: Sequence[Sequence[Target]] = ()
     loss: Float[Tensor, ""] | None = None
@@ -46,8 +48,12 @@ class Step(NamedTuple):
 
     @property
     def units(self) -> int:
-        """The number of units of one student on this process; of examples, where no student answers."""
-        return self.students[0].logits.shape[0] if self.students else len(self.batch.ids)
+        """What sums are divided by: the number of units of one student on this process, counted as they count.
+
+        Of examples, where no student answers, or where an example's units count as one together.
+        """
+        alike = bool(self.students) and self.students[0].weight is None
+        return self.students[0].logits.shape[0] if alike else len(self.batch.ids)
 
 
 Relation = Literal["any", "larger", "smaller", "same"]

@@ -41,7 +41,7 @@ class Snapshot:
             return [units.by_label(partial(one_hot, like=units.logits.detach().float())) for units in step.students]
         # asked once, however many chunks its answer is read in
         if self._said is None or self._said[0] is not step.batch:
-            self._said = step.batch, self._copy(step.batch.views)
+            self._said = step.batch, self._copy(step.batch.views, like=step.outputs)
         return [output.logits[step.rows].float().softmax(-1) for output in self._said[1]]
 
     def after(self, step: Step) -> None:

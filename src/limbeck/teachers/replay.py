@@ -76,9 +76,9 @@ class ReplayedTeacher:
         """Whether all answers are there, so that the teacher is never asked."""
         return all(self.answers.complete(turn) for turn in range(self.cycle))
 
-    def __call__(self, view: View) -> Output:
+    def __call__(self, view: View, like: Output | None = None) -> Output:
         """Ask the teacher itself, and record nothing."""
-        return self.teacher(view)
+        return self.teacher(view, like)
 
     @torch.no_grad()
     def on(self, batch: Batch, number: int, clock: Clock) -> Output:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.batch import Output, View
+from limbeck.core.cohort import answer
 from limbeck.core.config import Count, Index, configurable
 from limbeck.core.writer import Relation
 from limbeck.data.text.tokens import FILE, SPECIAL
@@ -124,10 +125,14 @@ class Teacher:
         self._shift: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, view: View) -> Output:
-        """Return the teacher's output on a view that is normalised as the student's data are."""
-        answer = self.net(self.normalised(view))
-        return answer if isinstance(answer, Output) else Output(answer)
+    def __call__(self, view: View, like: Output | None = None) -> Output:
+        """Return the teacher's output on a view that is normalised as the student's data are.
+
+        Args:
+            view: what the student reads.
+            like: the student's output, whose choice is followed where networks choose what they answer of.
+        """
+        return answer(self.net, self.normalised(view), like)
 
     @property
     def plain(self) -> bool:
@@ -135,10 +140,15 @@ class Teacher:
         return self._scale is None
 
     def normalised(self, view: View) -> Any:
-        """Return a view that is normalised as the student's data are as the network itself reads it."""
+        """Return a view that is normalised as the student's data are as the network itself reads it.
+
+        Raises:
+            LimbeckError: pictures with boxes would have to be normalised anew, zeros beside them too.
+        """
         if self._scale is None or self._shift is None:
             return view
-        assert isinstance(view, Tensor)
+        if not isinstance(view, Tensor):
+            raise LimbeckError(f"{self.name} reads other mean and std: give both the same data.mean and data.std")
         return view * self._scale + self._shift
 
     def meet(self, data: Inputs, device: torch.device) -> Teacher:

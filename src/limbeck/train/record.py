@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limbeck import files
+from limbeck.core.batch import Units
 from limbeck.core.writer import Step
 from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.train.runtime import Runtime
@@ -35,7 +36,7 @@ class Sums:
     def add(self, step: Step) -> None:
         """Take in the sums of one micro-batch; starts no transfer."""
         assert step.loss is not None
-        wrong = [(units.logits.argmax(1) != units.labels).sum(dtype=torch.float32) for units in step.students]
+        wrong = [_wrong(units) for units in step.students if units.logits.shape[0]]
         errors = {"error" if len(wrong) == 1 else f"error/{i}": count for i, count in enumerate(wrong)}
         found = {"loss": step.loss.detach(), **step.parts, **errors}
         self.names = list(found)
@@ -82,6 +83,12 @@ class Sums:
     def _over_all(self, runtime: Runtime) -> Tensor:
         assert self._totals is not None
         return runtime.sum(torch.cat([self._totals, self._totals.new_tensor([self.units])]))
+
+
+def _wrong(units: Units) -> Tensor:
+    """Return how many units are told wrong, each as much as it counts."""
+    wrong = units.logits.argmax(1) != units.labels
+    return wrong.sum(dtype=torch.float32) if units.weight is None else (units.weight * wrong).sum()
 
 
 class Record:

@@ -1,0 +1,116 @@
+"""The feature maps of any classifier: what its stages end with, so that a detector can stand on them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.ops import FrozenBatchNorm2d
+
+from limbeck.core.layers import probe, stage_ends
+from limbeck.errors import LimbeckError
+
+# Large enough that a network which shrinks 32-fold still has maps, not single numbers.
+_PROBED = 128
+
+
+class Stage(NamedTuple):
+    """What a stage ends with.
+
+    Attributes:
+        path: of its last layer.
+        channels: of its map.
+        stride: pixels of the image to one of the map.
+    """
+
+    path: str
+    channels: int
+    stride: int
+
+
+class Body(nn.Module):
+    """The stages of a classifier, without its head: images [B, C, H, W] in, a map of each stage out.
+
+    The layers and weights keep the names that they have in the classifier.
+
+    Attributes:
+        stages: from the finest to the coarsest.
+        layers: the classifier, cut behind its last stage.
+
+    Args:
+        network: a classifier, which is taken apart.
+        name: how errors call it.
+        most: at most so many stages, the coarsest ones.
+        channels: of the images.
+        frozen: let its batch norms keep their statistics, scales and shifts, as is customary where batches are small.
+
+    Raises:
+        LimbeckError: it has no stages (a vision transformer, say), or its forward cannot be traced.
+    """
+
+    def __init__(self, network: nn.Module, name: str, most: int, channels: int = 3, frozen: bool = False) -> None:
+        super().__init__()
+        try:
+            ends = stage_ends(probe(network, (channels, _PROBED, _PROBED)))
+        except LimbeckError as error:
+            raise LimbeckError(f"the backbone {name!r} has no feature stages for pictures of any size: {error}") from error
+        if not ends:
+            raise LimbeckError(f"the backbone {name!r} has no feature stages: choose a convolutional network")
+        self.stages = tuple(Stage(end.path, end.shape[0], round(_PROBED / end.shape[1])) for end in ends[-most:])
+        if frozen:
+            network = _frozen(network)
+        try:
+            self.layers: nn.Module = create_feature_extractor(network, {stage.path: stage.path for stage in self.stages})
+        except (torch.fx.proxy.TraceError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise LimbeckError(f"the backbone {name!r} cannot be cut into its stages: {reason}") from error
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> dict[str, Tensor]:
+        """Return the map of each stage, by the path of its last layer."""
+        found: dict[str, Tensor] = self.layers(images)
+        return found
+
+    def take(self, weights: Mapping[str, Tensor], where: str) -> None:
+        """Take a classifier's weights; those of its head are left.
+
+        Args:
+            weights: by their names in the classifier.
+            where: how errors call them.
+
+        Raises:
+            LimbeckError: weights are missing, or have other shapes.
+        """
+        own = self.layers.state_dict()
+        for key, value in own.items():
+            if key not in weights:
+                raise LimbeckError(f"{where} has no weights {key!r}: it is of another network than the backbone")
+            if weights[key].shape != value.shape:
+                raise LimbeckError(
+                    f"{where}: {key!r} has shape {list(weights[key].shape)}, the backbone's has {list(value.shape)}: "
+                    "name the same network and options in model.backbone"
+                )
+        self.layers.load_state_dict({key: weights[key] for key in own})
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    """Return a network whose batch norms never change."""
+    if any(type(module).__module__.startswith("timm.") for module in network.modules()):
+        # its batch norms have activations of their own
+        frozen: nn.Module = importlib.import_module("timm.utils").freeze_batch_norm_2d(network)
+        return frozen
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, _frozen_norm(child))
+    return network
+
+
+def _frozen_norm(norm: nn.BatchNorm2d) -> FrozenBatchNorm2d:
+    fixed = FrozenBatchNorm2d(norm.num_features, norm.eps)
+    fixed.load_state_dict({key: value for key, value in norm.state_dict().items() if key != "num_batches_tracked"})
+    return fixed
