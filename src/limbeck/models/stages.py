@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import FrozenBatchNorm2d
@@ -17,6 +18,10 @@ from limbeck.errors import LimbeckError
 
 # Large enough that a network which shrinks 32-fold still has maps, not single numbers.
 _PROBED = 128
+
+
+# how many of a classifier's stages a detector stands on
+Stages = Annotated[int, Field(ge=1, le=5)]
 
 
 class Stage(NamedTuple):
@@ -44,31 +49,31 @@ class Body(nn.Module):
 
     Args:
         network: a classifier, which is taken apart.
-        name: how errors call it.
         most: at most so many stages, the coarsest ones.
-        channels: of the images.
         frozen: let its batch norms keep their statistics, scales and shifts, as is customary where batches are small.
 
     Raises:
         LimbeckError: it has no stages (a vision transformer, say), or its forward cannot be traced.
     """
 
-    def __init__(self, network: nn.Module, name: str, most: int, channels: int = 3, frozen: bool = False) -> None:
+    def __init__(self, network: nn.Module, most: int, frozen: bool = False) -> None:
         super().__init__()
         try:
-            ends = stage_ends(probe(network, (channels, _PROBED, _PROBED)))
+            ends = stage_ends(probe(network, (3, _PROBED, _PROBED)))
         except LimbeckError as error:
-            raise LimbeckError(f"the backbone {name!r} has no feature stages for pictures of any size: {error}") from error
+            raise LimbeckError(f"the backbone has no feature stages for pictures of any size: {error}") from error
         if not ends:
-            raise LimbeckError(f"the backbone {name!r} has no feature stages: choose a convolutional network")
+            raise LimbeckError("the backbone has no feature stages: choose a convolutional network")
         self.stages = tuple(Stage(end.path, end.shape[0], round(_PROBED / end.shape[1])) for end in ends[-most:])
         if frozen:
             network = _frozen(network)
         try:
-            self.layers: nn.Module = create_feature_extractor(network, {stage.path: stage.path for stage in self.stages})
+            self.layers: nn.Module = create_feature_extractor(
+                network, {stage.path: stage.path for stage in self.stages}
+            )
         except (torch.fx.proxy.TraceError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LimbeckError(f"the backbone {name!r} cannot be cut into its stages: {reason}") from error
+            raise LimbeckError(f"the backbone cannot be cut into its stages: {reason}") from error
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> dict[str, Tensor]:
         """Return the map of each stage, by the path of its last layer."""
@@ -112,5 +117,8 @@ def _frozen(network: nn.Module) -> nn.Module:
 
 def _frozen_norm(norm: nn.BatchNorm2d) -> FrozenBatchNorm2d:
     fixed = FrozenBatchNorm2d(norm.num_features, norm.eps)
-    fixed.load_state_dict({key: value for key, value in norm.state_dict().items() if key != "num_batches_tracked"})
+    # without scale and shift of its own it has none to hand on
+    fixed.load_state_dict(
+        {key: value for key, value in norm.state_dict().items() if key != "num_batches_tracked"}, strict=False
+    )
     return fixed

@@ -16,6 +16,7 @@ from limbeck.models.bridges import timm_model, torchvision_model
 from limbeck.models.cnn import SmallCNN
 from limbeck.models.densenet import DenseNet121
 from limbeck.models.densenet_bc import DenseNetBC
+from limbeck.models.faster_rcnn import FasterRCNNDetector
 from limbeck.models.four_stage_resnet import FourStageResNet
 from limbeck.models.googlenet import googlenet
 from limbeck.models.mobilenet import MobileNetV2
@@ -24,11 +25,14 @@ from limbeck.models.preact_resnet import PreActResNet18
 from limbeck.models.pyramidnet import PyramidNet
 from limbeck.models.resnet import ResNet
 from limbeck.models.resnext import ResNeXt29
+from limbeck.models.retinanet import RetinaNetDetector
 from limbeck.models.shufflenet import ShuffleNetV2
+from limbeck.models.ssdlite import SSDLiteDetector
 from limbeck.models.transformer import Transformer
 from limbeck.models.wide_resnet import WideResNet
 
-Option: TypeAlias = bool | int | float | str
+Scalar: TypeAlias = bool | int | float | str
+Option: TypeAlias = Scalar | dict[str, Scalar]
 
 
 class Builder(NamedTuple):
@@ -37,7 +41,8 @@ class Builder(NamedTuple):
     Attributes:
         build: a class or function of `classes`, `channels` and options.
         settled: the arguments that the name alone decides.
-        task: what its networks are for; those that read no images have no `channels`.
+        task: what its networks are for; those of translation read no images and have no `channels`, and detectors are
+            built of a classifier, their first argument.
     """
 
     build: Callable[..., nn.Module]
@@ -80,7 +85,15 @@ MODELS: dict[str, Builder] = {
 # Networks that read no images; each is for a task of its own.
 TRANSLATORS: dict[str, Builder] = {"transformer": Builder(Transformer, task="translation")}
 
+# Networks that stand on a classifier's stages, which their option `backbone` names.
+DETECTORS: dict[str, Builder] = {
+    "faster_rcnn": Builder(FasterRCNNDetector, task="detection"),
+    "retinanet": Builder(RetinaNetDetector, task="detection"),
+    "ssdlite": Builder(SSDLiteDetector, task="detection"),
+}
+
 _BRIDGES: dict[str, Callable[..., nn.Module]] = {"timm": timm_model, "torchvision": torchvision_model}
+_ANY = 10
 _WIDE = re.compile(r"wrn_(\d{1,4})_(\d{1,4})", re.ASCII)
 _DENSE = re.compile(r"densenet_bc_(\d{1,4})_(\d{1,4})", re.ASCII)
 
@@ -91,9 +104,10 @@ class ModelSpec:
     """A network, by name.
 
     Attributes:
-        name: one of `MODELS` or `TRANSLATORS`, `wrn_<depth>_<width>`, `densenet_bc_<depth>_<growth>`,
+        name: one of `MODELS`, `TRANSLATORS` or `DETECTORS`, `wrn_<depth>_<width>`, `densenet_bc_<depth>_<growth>`,
             `torchvision:<name>` or `timm:<name>`.
-        options: the builder's own, by name: `{"shortcut": "conv"}`.
+        options: the builder's own, by name: `{"shortcut": "conv"}`. A detector's `backbone` is a classifier's name, or
+            a mapping of its `name` and its own options.
     """
 
     name: str
@@ -113,8 +127,8 @@ def find_builder(name: str) -> Builder:
     """
     if name in MODELS:
         return MODELS[name]
-    if name in TRANSLATORS:
-        return TRANSLATORS[name]
+    if name in TRANSLATORS | DETECTORS:
+        return (TRANSLATORS | DETECTORS)[name]
     if wide := _WIDE.fullmatch(name):
         depth, widen = map(int, wide.groups())
         return Builder(WideResNet, {"depth": depth, "widen": widen})
@@ -128,7 +142,7 @@ def find_builder(name: str) -> Builder:
         bridges = (f"{known}:{theirs}" for known in _BRIDGES)
         raise LimbeckError(f"model {name!r} is unknown{nearest(name, bridges)}")
     raise LimbeckError(
-        f"model {name!r} is unknown{nearest(name, [*MODELS, *TRANSLATORS])} "
+        f"model {name!r} is unknown{nearest(name, [*MODELS, *TRANSLATORS, *DETECTORS])} "
         "(other libraries' are torchvision:NAME and timm:NAME)"
     )
 
@@ -136,13 +150,18 @@ def find_builder(name: str) -> Builder:
 def build_model(spec: ModelSpec, classes: int, channels: int) -> nn.Module:
     """Return a new network: images float [B, `channels`, H, W] in, logits float [B, `classes`] out.
 
-    Its weights come from torch's global generator: `torch.manual_seed` settles them.
+    Detectors and translators read and answer otherwise: see theirs. Weights come from torch's global generator:
+    `torch.manual_seed` settles them.
 
     Raises:
-        LimbeckError: an unknown name or option, a wrong value, or pretrained weights that can't be had.
+        LimbeckError: an unknown name or option, a wrong value, a backbone without stages, or pretrained weights that
+            can't be had.
     """
-    build, settled, _ = _prepare(spec, classes, channels)
-    return build(**settled, **spec.options)
+    build, settled, task = _prepare(spec, classes, channels)
+    if task != "detection":
+        return build(**settled, **spec.options)
+    # its head is left behind, so that it does not matter what it tells apart
+    return build(build_model(backbone_of(spec), _ANY, channels), **settled, **_own(spec))
 
 
 def check_model(spec: ModelSpec, classes: int = 10, channels: int = 3) -> None:
@@ -152,6 +171,23 @@ def check_model(spec: ModelSpec, classes: int = 10, channels: int = 3) -> None:
         LimbeckError: as `build_model`, but for the weights.
     """
     _prepare(spec, classes, channels)
+
+
+def backbone_of(spec: ModelSpec) -> ModelSpec:
+    """Return the classifier whose stages a detector stands on.
+
+    Raises:
+        LimbeckError: it is not named, or is no classifier.
+    """
+    given = spec.options.get("backbone")
+    options: dict[str, Option] = {**given} if isinstance(given, dict) else {}
+    name = options.pop("name", None) if isinstance(given, dict) else given
+    if not isinstance(name, str):
+        raise LimbeckError(f"model {spec.name!r} needs a backbone: set model.backbone to a classifier's name")
+    backbone = ModelSpec(name, options)
+    if task_of(backbone) != "classification":
+        raise LimbeckError(f"model {spec.name!r}: its backbone {name!r} is no classifier: choose one")
+    return backbone
 
 
 def task_of(spec: ModelSpec) -> str:
@@ -171,5 +207,12 @@ def parameters(model: nn.Module) -> int:
 def _prepare(spec: ModelSpec, classes: int, channels: int) -> Builder:
     build, named, task = find_builder(spec.name)
     settled = {**named, "classes": classes, **({"channels": channels} if task == "classification" else {})}
-    check_arguments(build, spec.name, settled, spec.options)
-    return Builder(build, settled)
+    if task == "detection":
+        _prepare(backbone_of(spec), _ANY, channels)
+    check_arguments(build, spec.name, settled, _own(spec) if task == "detection" else spec.options)
+    return Builder(build, settled, task)
+
+
+def _own(spec: ModelSpec) -> dict[str, Option]:
+    """Return a detector's own options."""
+    return {name: value for name, value in spec.options.items() if name != "backbone"}
