@@ -23,6 +23,7 @@ SIZE: Final = 3
 DATASET: Final = 4
 SIBLING: Final = 5
 NOISE: Final = 6
+BOXES: Final = 7
 
 _MASK: Final = (1 << 64) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15

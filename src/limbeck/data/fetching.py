@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from limbeck.data import draws
 from limbeck.data.readers import Reader
 from limbeck.errors import LimbeckError
+
+_Answer = TypeVar("_Answer")
 
 
 class Fetch(NamedTuple):
@@ -86,26 +88,26 @@ class Fetcher(Dataset["Tensor | LimbeckError"]):
         return zip(words, numbers, strict=True)
 
 
-class Queue(Sampler[Fetch]):
+class Queue(Sampler[Any]):
     """Hands a loader what to fetch next; filled before each pass."""
 
     def __init__(self) -> None:
-        self.fetches: list[Fetch] = []
+        self.fetches: list[Any] = []
 
-    def __iter__(self) -> Iterator[Fetch]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.fetches)
 
 
-class Loaders:
+class Loaders(Generic[_Answer]):
     """Loaders of one data set, whose worker processes stay alive between passes; each pass has one to itself.
 
     Args:
-        fetcher: what runs in the workers.
+        fetcher: what runs in the workers: it gives an answer to what it is asked, or returns a user's mistake.
         workers: how many processes a loader has; 0 fetches in this one.
         pinned: whether images are put in page-locked memory, from which a GPU copies faster.
     """
 
-    def __init__(self, fetcher: Fetcher, workers: int, pinned: bool) -> None:
+    def __init__(self, fetcher: Dataset[_Answer | LimbeckError], workers: int, pinned: bool) -> None:
         self._fetcher, self._workers, self._pinned = fetcher, workers, pinned
         self._all: list[tuple[DataLoader[Any], Queue]] = []
         self._idle: list[tuple[DataLoader[Any], Queue]] = []
@@ -113,7 +115,7 @@ class Loaders:
         # stop, and waits 5 s for each; these references outlive that, since the finaliser holds them.
         weakref.finalize(self, self._all.clear)
 
-    def stream(self, fetches: list[Fetch]) -> Iterator[Tensor]:
+    def stream(self, fetches: list[Any]) -> Iterator[_Answer]:
         """Fetch in order; passes may be interleaved, and left before their end.
 
         Raises:

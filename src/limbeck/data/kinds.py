@@ -6,13 +6,19 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from limbeck.data.boxes.load import BoxData
+from limbeck.data.boxes.sources import BOX_SOURCES
 from limbeck.data.choice import DataChoice
 from limbeck.data.load import SOURCES, Data
 from limbeck.data.text.load import TextData
 from limbeck.data.text.sources import TEXT_SOURCES
 
-KINDS: Final[dict[str, type[DataChoice]]] = {"images": Data, "text": TextData}
-NAMES: Final[dict[str, dict[str, Any]]] = {"images": dict(SOURCES), "text": dict(TEXT_SOURCES)}
+KINDS: Final[dict[str, type[DataChoice]]] = {"images": Data, "text": TextData, "boxes": BoxData}
+NAMES: Final[dict[str, dict[str, Any]]] = {
+    "images": dict(SOURCES),
+    "text": dict(TEXT_SOURCES),
+    "boxes": dict(BOX_SOURCES),
+}
 
 
 def kind_of(data: Mapping[Any, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Pictures with boxes around what is in them, for object detection."""
