@@ -32,7 +32,17 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The package's own front door names what it re-exports; __main__ is the command line.
 FREE = {"__init__.py", "__main__.py"}
-OPTIONAL = {"choreographer", "kaleido", "optuna", "ray", "sacrebleu", "timm", "tokenizers", "zennit"}
+OPTIONAL = {
+    "choreographer",
+    "faster_coco_eval",
+    "kaleido",
+    "optuna",
+    "ray",
+    "sacrebleu",
+    "timm",
+    "tokenizers",
+    "zennit",
+}
 
 
 def place(path):

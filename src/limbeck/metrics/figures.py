@@ -50,7 +50,16 @@ OF_TRANSLATION = (
 )
 """Those of a translator, beside what the figures of a classifier say of its tokens."""
 
-ALL = (*OF_TRANSLATION, *FIGURES)
+OF_DETECTION = (
+    Figure("voc_map", "VOC mAP %", 100, lower_is_better=False, digits=2),
+    Figure("voc07_map", "VOC07 mAP %", 100, lower_is_better=False, digits=2),
+    Figure("ap", "AP %", 100, lower_is_better=False, digits=2),
+    Figure("ap50", "AP50 %", 100, lower_is_better=False, digits=2),
+    Figure("ap75", "AP75 %", 100, lower_is_better=False, digits=2),
+)
+"""Those of a detector, which has none of a classifier's."""
+
+ALL = (*OF_TRANSLATION, *OF_DETECTION, *FIGURES)
 """Those of all tasks."""
 
 
