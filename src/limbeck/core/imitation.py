@@ -114,7 +114,7 @@ def _entropy(q: Tensor, units: Units) -> Tensor:
     return -_counted(q * q.clamp_min(torch.finfo(q.dtype).tiny).log(), units)
 
 
-def _counted(values: Float[Tensor, "units *more"], units: Units) -> Float[Tensor, ""]:
+def _counted(values: Float[Tensor, "units ..."], units: Units) -> Float[Tensor, ""]:
     """Return the sum of all, of each unit as much as it counts."""
     if units.weight is None:
         return values.sum()

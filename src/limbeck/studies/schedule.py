@@ -49,8 +49,10 @@ def stage_keys(plan: Plan) -> dict[str, str]:
     """Return a hash of each stage before the last: equal ones are one stage, trained once."""
     keys: dict[str, str] = {}
     for name, stage in list(plan.stages.items())[:-1]:
-        taught_by = None if stage.teacher is None else keys.get(stage.teacher.stage or "")
-        content = json.dumps([name, effective(fields_of(stage)), taught_by], sort_keys=True)
+        taught_by, stands_on = (
+            None if choice is None else keys.get(choice.stage or "") for choice in (stage.teacher, stage.backbone)
+        )
+        content = json.dumps([name, effective(fields_of(stage)), taught_by, stands_on], sort_keys=True)
         keys[name] = hashlib.sha256(content.encode()).hexdigest()
     return keys
 

@@ -84,20 +84,19 @@ class Detection(EvaluatedTask):
                     "model.backbone"
                 )
         if len({network.name for network in setting.networks}) > 1:
-            raise ValueError(
-                "peers tell the classes of the same boxes: take one kind of detector"
-            )
-        name = type(method).__name__
+            raise ValueError("peers tell the classes of the same boxes: take one kind of detector")
         retina = any(network.name == "retinanet" for network in setting.networks)
+        needs, name = method.needs, f"method: {type(method).__name__}"
         wrong = {
-            f"method: {name} has targets for a distribution over classes, and retinanet's scores are none: take "
-            "faster_rcnn or ssdlite, or cross_entropy": retina and not isinstance(method, CrossEntropy),
-            f"method: {name} remembers each example, and boxes are chosen anew each time: set memory to model, or choose "
-            "another": method.needs.ids,
-            f"method: {name} pairs examples of one class, which pictures have none of": method.needs.siblings,
-            f"method: {name} makes its students of one classifier": method.needs.copies > 1,
-            f"method: {name} asks about held-out images": method.needs.held_out,
-            f"method: {name} shows each student a view of its own, and boxes are compared in one: set views to shared": method.needs.own_views,
+            f"{name} has targets for a distribution over classes, and retinanet's scores are none: take faster_rcnn or "
+            "ssdlite, or cross_entropy": retina and not isinstance(method, CrossEntropy),
+            f"{name} remembers each example, and boxes are chosen anew each time: set memory to model, or choose "
+            "another": needs.ids,
+            f"{name} pairs examples of one class, which pictures have none of": needs.siblings,
+            f"{name} makes its students of one classifier": needs.copies > 1,
+            f"{name} asks about held-out images": needs.held_out,
+            f"{name} shows each student a view of its own, and boxes are compared in one: set views to "
+            "shared": needs.own_views,
             "teacher.cache records answers to images": setting.cached,
             "training.trace sorts images": setting.traced,
             f"training.shuffle {setting.shuffled} keeps images on their processes": setting.shuffled != "global",

@@ -11,6 +11,7 @@ from limbeck.core.config import fields_of
 from limbeck.core.roles import Teacher as Answering
 from limbeck.data.choice import Splits
 from limbeck.data.load import Data
+from limbeck.teachers.backbone import transfer
 from limbeck.teachers.relation import check_relation
 from limbeck.teachers.replay import replayed
 from limbeck.teachers.sequences import written
@@ -19,6 +20,7 @@ from limbeck.teachers.teacher import Inputs, load_teacher, origin
 from limbeck.train.job import Job
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
+from limbeck.train.weights import fingerprint
 
 if TYPE_CHECKING:
     from limbeck.teachers.plan import Stage
@@ -57,6 +59,12 @@ def make_job(
     if teacher is not None:
         for relation, network in itertools.product(stage.relations, networks):
             check_relation(relation, teacher.net, network, name)
+    stands_on = None
+    if stage.backbone is not None:
+        based = stage.backbone
+        if based.stage is not None:
+            based = replace(based, stage=None, run=str(folders[based.stage]))
+        stands_on = transfer(based, networks, stage.networks, inputs)
     cohort = stage.method.cohort(networks)
     content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
@@ -67,6 +75,8 @@ def make_job(
         content |= {"references": references, "translations": told.digest}
     if teacher is not None:
         content["teacher"] = teacher.fingerprint()
+    if stands_on is not None:
+        content["backbone"] = fingerprint(networks[0].get_submodule("body"))
     answering: Answering | None = teacher
     if choice is not None and choice.cache is not None and teacher is not None:
         views = len(cohort.names) if stage.method.needs.own_views else 1
@@ -92,4 +102,5 @@ def make_job(
         teacher_run=None if choice is None or choice.run is None else Path(choice.run),
         task=stage.task,
         written_by=None if told is None else told.by,
+        stands_on=stands_on,
     )

@@ -27,7 +27,9 @@ def _known(which: str) -> str:
 Which = Annotated[str, AfterValidator(_known)]
 
 
-def check_which(which: str, stage: str, training: Training, validation: float | int, where: str) -> None:
+def check_which(
+    which: str, stage: str, training: Training, validation: float | int, where: str, field: str = "teacher"
+) -> None:
     """Check that a stage will have the weights that teach another one.
 
     Args:
@@ -36,6 +38,7 @@ def check_which(which: str, stage: str, training: Training, validation: float | 
         training: of the teacher.
         validation: how much of its examples the teacher holds out; 0 for none.
         where: how errors call the student.
+        field: of the recipe, which asks for them.
 
     Raises:
         LimbeckError: it will not.
@@ -43,12 +46,12 @@ def check_which(which: str, stage: str, training: Training, validation: float | 
     mark = read_mark(which)
     if not validation and (which == "best" or (mark is not None and mark.accuracy is not None)):
         raise LimbeckError(
-            f"{where}: teacher.which is {which}, but stage {stage!r} has no validation split to "
+            f"{where}: {field}.which is {which}, but stage {stage!r} has no validation split to "
             f"{'choose' if which == 'best' else 'read'} it on: set its data.validation, or take the last weights"
         )
     if mark is not None and mark.epoch is not None and mark.epoch > training.last_epoch:
         raise LimbeckError(
-            f"{where}: teacher.which is {which}, but stage {stage!r} ends after {training.last_epoch} epochs: name an "
+            f"{where}: {field}.which is {which}, but stage {stage!r} ends after {training.last_epoch} epochs: name an "
             "earlier one, or train it longer"
         )
 

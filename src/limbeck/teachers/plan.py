@@ -23,13 +23,14 @@ from limbeck.models import ModelSpec, check_model
 from limbeck.targets import METHODS, CrossEntropy
 from limbeck.tasks import TASKS, Classification, EvaluatedTask
 from limbeck.tasks.task import Setting
+from limbeck.teachers.backbone import BackboneChoice, check_backbone
 from limbeck.teachers.jobs import make_job
 from limbeck.teachers.kept import asked_marks, check_which
 from limbeck.teachers.matched import check_layers, check_matchers
 from limbeck.teachers.record import record
 from limbeck.teachers.relation import check_names, check_relation, outline
 from limbeck.teachers.replay import ReplayedTeacher, check_recurrence
-from limbeck.teachers.students import PeerChoice, specs
+from limbeck.teachers.students import PeerChoice, one_of, specs
 from limbeck.teachers.teacher import Model, TeacherChoice
 from limbeck.train.job import Job
 from limbeck.train.loop import Training
@@ -48,6 +49,7 @@ class Stage:
         task: what is learned.
         data: examples, split and views.
         model: the network.
+        backbone: whose stages a detector begins with.
         peers: more networks, trained together with it; each is a name, a mapping of name and options, or of `model` and
             an `optimiser` of its own.
         method: who writes the soft target.
@@ -62,6 +64,7 @@ class Stage:
     data: Annotated[DataChoice, Kinds(KINDS, kind_of)]
     model: Model
     task: Annotated[EvaluatedTask, Named(TASKS)] = field(default_factory=Classification)
+    backbone: BackboneChoice | None = None
     peers: tuple[PeerChoice, ...] = ()
     method: Annotated[TargetWriter, Named(METHODS)] = field(default_factory=CrossEntropy)
     matchers: tuple[Annotated[Matcher, Named(MATCHERS)], ...] = ()
@@ -76,6 +79,8 @@ class Stage:
             check_model(network)
         check_kinds([self.optimiser, *(peer.optimiser or self.optimiser for peer in self.peers)])
         self._check_task()
+        if self.backbone is not None and self.task.name != "detection":
+            raise ValueError("backbone is what a detector begins with: set task to detection, or leave it out")
         if self.method.needs.held_out and not self.data.holds_out:
             raise ValueError("the method weighs its students by examples that none learns from: set data.held_out")
         if self.method.needs.validation and not self.data.validated:
@@ -164,6 +169,7 @@ class Plan:
             if taught_by is not None:
                 self._check_teacher(name, taught_by)
             self._check_translations(name, seen)
+            check_backbone(name, self.stages, seen)
             seen.append(name)
 
     def _check_translations(self, name: str, seen: Sequence[str]) -> None:
@@ -195,12 +201,8 @@ class Plan:
         choice = self.stages[name].teacher
         assert choice is not None
         assert choice.stage is not None
-        networks = self.stages[choice.stage].networks
-        if (choice.student is None) != (len(networks) == 1) or (choice.student or 0) >= len(networks):
-            asked = f"choose one by teacher.student, 0 to {len(networks) - 1}"
-            mend = "leave teacher.student out" if len(networks) == 1 else asked
-            raise LimbeckError(f"stage {name!r}: its teacher {choice.stage!r} has {len(networks)} student(s): {mend}")
-        return networks[choice.student or 0]
+        where = f"stage {name!r}: its teacher {choice.stage!r}"
+        return one_of(self.stages[choice.stage].networks, choice.student, where, "teacher")
 
     @property
     def student(self) -> Stage:
@@ -248,7 +250,8 @@ class Plan:
         *before, last = self.stages
         for stage_name in before:
             job = make_job(stage_name, self.stages[stage_name], loaded[stage_name], folders, place, runtime, display)
-            keep = asked_marks([one.teacher for one in self.stages.values()], stage_name)
+            asking = [choice for one in self.stages.values() for choice in (one.teacher, one.backbone)]
+            keep = asked_marks(asking, stage_name)
             job = replace(job, written=self.plain(stage_name), keep=keep)
             folders[stage_name] = place / f"{stage_name}-{job.identity[:12]}"
             run(job, folders[stage_name], runtime, display, shared=True)

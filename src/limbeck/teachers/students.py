@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from limbeck.core.config import Named, configurable
 from limbeck.core.writer import TargetWriter
+from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model
 from limbeck.teachers.teacher import Model
 from limbeck.train.optimisers import OPTIMISERS, OptimiserChoice
@@ -63,3 +65,22 @@ def build_students(models: list[ModelSpec], classes: int, channels: int, seed: i
         torch.manual_seed(int(np.random.SeedSequence([seed, i]).generate_state(1)[0]) if i else seed)
         networks.append(build_model(model, classes, channels))
     return networks
+
+
+def one_of(networks: Sequence[ModelSpec], student: int | None, where: str, field: str) -> ModelSpec:
+    """Return the network of a stage that another stage asks for.
+
+    Args:
+        networks: of the stage.
+        student: which one, or None.
+        where: how errors call who asks, and the stage.
+        field: of the recipe, by which it asks.
+
+    Raises:
+        LimbeckError: there are several, and it is not said which one; or no such one.
+    """
+    if (student is None) != (len(networks) == 1) or (student or 0) >= len(networks):
+        asked = f"choose one by {field}.student, 0 to {len(networks) - 1}"
+        mend = f"leave {field}.student out" if len(networks) == 1 else asked
+        raise LimbeckError(f"{where} has {len(networks)} student(s): {mend}")
+    return networks[student or 0]

@@ -200,12 +200,17 @@ def origin(choice: TeacherChoice, teacher: Teacher) -> Origin:
     if choice.run is None:
         named = choice.weights or (choice.model.name if choice.model else teacher.name)
         return Origin(Path(named).name, teacher.fingerprint())
-    environment = files.read_json(Path(choice.run) / "environment.json")
-    recipe = recipe_of(Path(choice.run))
-    trained, planned = files.read_json(Path(choice.run) / "results.json")["epochs"], recipe["training"]["epochs"]
+    return run_origin(Path(choice.run), choice.which, choice.student)
+
+
+def run_origin(run: Path, which: str, student: int | None) -> Origin:
+    """Return how tables call weights of a run, and what they share with those of the same run from another seed."""
+    environment = files.read_json(run / "environment.json")
+    recipe = recipe_of(run)
+    trained, planned = files.read_json(run / "results.json")["epochs"], recipe["training"]["epochs"]
     length = f"{trained} of {planned} epochs" if trained < planned else f"{trained} epochs"
-    which = choice.which if choice.student is None else f"student-{choice.student}, {choice.which}"
-    model = recipe["peers"][choice.student - 1]["model"] if choice.student and recipe.get("peers") else recipe["model"]
+    which = which if student is None else f"student-{student}, {which}"
+    model = recipe["peers"][student - 1]["model"] if student and recipe.get("peers") else recipe["model"]
     label = f"{model['name']} by {recipe['method']['name']} for {length}, {which}"
     return Origin(label, f"{environment['group']} {which}")
 
@@ -217,7 +222,7 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
         LimbeckError: nothing there, a damaged file, code in a pickle, or weights of another architecture.
     """
     if choice.run is not None:
-        return _from_file(_weights_of(Path(choice.run), choice), None, data)
+        return _from_file(weights_of(Path(choice.run), choice), None, data)
     if choice.weights is not None:
         return _from_file(Path(choice.weights), choice.model, data)
     assert choice.model is not None
@@ -239,8 +244,12 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
     return Teacher(net, Inputs(data.classes, data.channels, mean, std), f"teacher {name}")
 
 
-def _weights_of(run: Path, choice: TeacherChoice) -> Path:
-    """Return the weights file of the student of a run that teaches."""
+def weights_of(run: Path, choice: TeacherChoice) -> Path:
+    """Return the weights file of the student of a run that teaches.
+
+    Raises:
+        LimbeckError: it is not there, or it is not said of which of several students.
+    """
     student = "student" if choice.student is None else f"student-{choice.student}"
     names = students_of(run)
     if student not in names and len(names) == 1:

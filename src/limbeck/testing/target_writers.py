@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from limbeck.core.batch import Batch, Clock, Mix, Output
+from limbeck.core.batch import Batch, Clock, Mix, Output, View
 from limbeck.core.objective import Objective
 from limbeck.core.writer import Room, Step, TargetWriter
 from limbeck.tasks.classification import Classification
@@ -101,7 +101,7 @@ class TargetWriterSuite:
         teacher = _student().requires_grad_(False)
         writer = self.make()
         students = [_student() for _ in range(max(writer.needs.copies, writer.needs.students))]
-        taught = (lambda view: Output(teacher(view))) if writer.needs.teacher else None
+        taught = _Teacher(teacher) if writer.needs.teacher else None
         room = Room(EXAMPLES, folder=self._place() / str(number))
         return Objective(writer.cohort(students), writer, Classification(), taught, room)
 
@@ -122,6 +122,14 @@ class TargetWriterSuite:
                 objective.after_epoch()
             found.append((objective(_batch(), Clock(done, EPOCHS)), objective))
         return found
+
+
+class _Teacher:
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, view: View, like: Output | None = None) -> Output:
+        return Output(self.network(view))
 
 
 def _student() -> nn.Module:

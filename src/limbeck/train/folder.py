@@ -65,6 +65,7 @@ def _environment(job: Job, folder: Path, runtime: Runtime) -> dict[str, Any]:
         "group": job.group,
         "teacher": None if job.taught_by is None else job.taught_by.label,
         "teacher_run": teacher,
+        "backbone": None if job.stands_on is None else job.stands_on.label,
         "content": job.content,
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),

@@ -22,6 +22,9 @@ from limbeck.train.optimisers import OptimiserChoice
 from limbeck.train.rates import Rate
 
 EFFECTLESS = {
+    "backbone.run",
+    "backbone.stage",
+    "backbone.weights",
     "data.source.root",
     "data.tokenizer.file",
     "data.translations.run",
@@ -41,6 +44,7 @@ EFFECTLESS = {
 
 # Fields that came later, at what they stood for before: runs keep the identity that they had.
 BEFORE = {
+    "backbone": None,
     "data.evaluate": "test",
     "method.label_after": "whole",
     "method.stop": None,
@@ -85,6 +89,7 @@ class Job:
         keep: marks at which weights are kept for others, beside those of `training`.
         task: what is learned.
         written_by: who wrote the training targets, where a teacher did.
+        stands_on: where the first weights of a detector's backbone come from.
     """
 
     name: str
@@ -106,6 +111,7 @@ class Job:
     keep: Sequence[Mark] = ()
     task: EvaluatedTask = field(default_factory=Classification)
     written_by: Origin | None = None
+    stands_on: Origin | None = None
 
     @property
     def marks(self) -> list[Mark]:
@@ -135,6 +141,8 @@ class Job:
         content = {key: value for key, value in self.content.items() if not key.startswith("first weights")}
         if self.taught_by is not None:
             content["teacher"] = self.taught_by.group
+        if self.stands_on is not None and self.stands_on.group:
+            content["backbone"] = self.stands_on.group
         if self.written_by is not None:
             content["training data"], content["translations"] = content["references"], self.written_by.group
         return _digest([recipe, content])
