@@ -9,6 +9,8 @@ A recipe has the fields of a `Stage`. With `stages:`, each stage starts from the
       teacher: {model: resnet20, method: cross_entropy}
       student: {teacher: {stage: teacher}}
 
+A stage of another task than the recipe's has nothing but the seed from it.
+
 `chain` and `generations` write such stages in a line (see `limbeck.recipes.sequence`). `scale` shrinks a recipe (see
 `limbeck.recipes.scale`), and `networks` are more networks that a scale ranks the recipe's own among. `description` says
 what the recipe is, `reference` the numbers that it should reach, with their source, and `tune` the space in which
@@ -188,8 +190,8 @@ def _of_epochs(text: str) -> bool:
 
 def _given(fields: dict[str, Any], stage: str, given: Mapping[str, Any], tree: Mapping[str, Any]) -> Any:
     """Return a stage's fields with overrides over them; the recipe's reach it where it does not set the same itself."""
-    everywhere = {key: value for key, value in given.items() if key in FIELDS}
     own = (tree.get("stages") or {}).get(stage) or {}
+    everywhere = {key: value for key, value in given.items() if key in _shared_with(own, tree)}
     result = merged(fields, _reaching(everywhere, own, merged(tree, everywhere)))
     return merged(result, (given.get("stages") or {}).get(stage) or {})
 
@@ -209,11 +211,23 @@ def _reaching(change: Mapping[str, Any], own: Mapping[str, Any], shared: Mapping
 
 def _expanded(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return each stage's mapping: the recipe's own fields with what the stage changes laid over them."""
-    shared = {key: value for key, value in tree.items() if key in FIELDS}
     stages = tree.get("stages", {"student": {}})
     if not isinstance(stages, Mapping) or not stages or not all(isinstance(name, str) for name in stages):
         raise LimbeckError(f"{where}: stages is a mapping of names to what each stage changes")
-    return {name: merged(shared, {} if changes is None else changes) for name, changes in stages.items()}
+    return {
+        name: merged({key: tree[key] for key in tree if key in _shared_with(changes, tree)}, changes or {})
+        for name, changes in stages.items()
+    }
+
+
+def _shared_with(changes: Any, tree: Mapping[str, Any]) -> set[str]:
+    """Return the fields that a stage has from its recipe: of another task's, which suit none of its own, the seed."""
+    own = changes.get("task") if isinstance(changes, Mapping) else None
+    return FIELDS if own is None or _task(own) == _task(tree.get("task")) else {"seed"}
+
+
+def _task(given: Any) -> Any:
+    return given.get("name") if isinstance(given, Mapping) else given or "classification"
 
 
 def _plan(stages: Mapping[str, Any], where: str) -> Plan:
