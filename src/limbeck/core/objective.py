@@ -65,9 +65,8 @@ class Objective(nn.Module):
             raise LimbeckError(
                 f"{method} needs at least {writer.needs.students} students, and has {len(cohort.names)}: set peers"
             )
-        if examples is not None:
-            room = examples if isinstance(examples, Room) else Room(examples)
-            writer.prepare(room._replace(students=len(cohort.names)), cohort)
+        room = examples if isinstance(examples, Room) else Room(examples or 0)
+        writer.prepare(room._replace(students=len(cohort.names)), cohort)
         self.cohort, self.writer, self.task, self.teacher = cohort, writer, task, teacher
         self._recorded = teacher if isinstance(teacher, RecordedTeacher) else None
         if writer.needs.own_views and any(matcher.between == "peers" for matcher in matchers):

@@ -26,7 +26,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from limbeck.data.text.load import TextData
 from limbeck.errors import LimbeckError, nearest
 from limbeck.models import ModelSpec, check_model
 from limbeck.plain import flat
@@ -34,6 +33,7 @@ from limbeck.recipes.explain import explain
 from limbeck.recipes.parse import merged, opened, parse, renamed
 from limbeck.recipes.reference import reference_of
 from limbeck.recipes.scale import SCALES, shrunk
+from limbeck.recipes.scale_boxes import shrunk_boxes
 from limbeck.recipes.scale_text import shrunk_text
 from limbeck.recipes.sequence import FIELDS as SEQUENCES
 from limbeck.recipes.sequence import unrolled
@@ -87,7 +87,8 @@ def _planned(tree: Mapping[str, Any], where: str, overrides: Sequence[str]) -> P
     # Times are shares of the recipe's own epochs: overrides of epochs come afterwards alone.
     untimed = overridden(tree, [text for text in overrides if not _of_epochs(text)])
     whole = _plan(_expanded(untimed, where), where).stages
-    shrink = shrunk_text if any(isinstance(stage.data, TextData) for stage in whole.values()) else shrunk
+    tasks = {stage.task.name for stage in whole.values()}
+    shrink = shrunk_boxes if "detection" in tasks else shrunk_text if "translation" in tasks else shrunk
     scaled = shrink(whole, scale, networks, where)
     given: dict[str, Any] = {}
     for text in overrides:

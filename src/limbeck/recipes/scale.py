@@ -131,14 +131,7 @@ def shrunk(
                 f"{where}: scale {name} cannot shrink a teacher that is not a stage of the recipe: "
                 "train it as a stage, or leave the scale out"
             )
-    trained = [model for stage in stages.values() for model in _models(stage)]
-    sizes = sorted({_size(spec) for spec in [*networks, *trained]})
-    if len(sizes) > len(scale.ladder):
-        raise LimbeckError(
-            f"{where}: scale {name} has {len(scale.ladder)} sizes of network, the recipe {len(sizes)}: "
-            "use fewer networks, or leave the scale out"
-        )
-    rungs = dict(zip(sizes, scale.ladder, strict=False))
+    rungs = rungs_of([*networks, *(model for stage in stages.values() for model in _models(stage))], name, where)
     longest = max(stage.training.epochs for stage in stages.values())
     fields = {key: _fields(stage, scale, rungs, longest) for key, stage in stages.items()}
     for key, stage in stages.items():
@@ -148,6 +141,26 @@ def shrunk(
             epoch = int(stage.teacher.which.removeprefix("epoch-"))
             fields[key]["teacher"]["which"] = f"epoch-{max(1, round(epoch * share))}"
     return fields
+
+
+def rungs_of(networks: Sequence[ModelSpec], name: str, where: str) -> dict[int, ModelSpec]:
+    """Return the rung of every size of network, by its number of parameters.
+
+    Args:
+        networks: all that take part, classifiers.
+        name: one of `SCALES`.
+        where: how errors call the recipe.
+
+    Raises:
+        LimbeckError: there are more sizes than rungs.
+    """
+    ladder, sizes = SCALES[name].ladder, sorted({_size(spec) for spec in networks})
+    if len(sizes) > len(ladder):
+        raise LimbeckError(
+            f"{where}: scale {name} has {len(ladder)} sizes of network, the recipe {len(sizes)}: "
+            "use fewer networks, or leave the scale out"
+        )
+    return dict(zip(sizes, ladder, strict=False))
 
 
 def _models(stage: Stage) -> list[ModelSpec]:
@@ -164,7 +177,7 @@ def _counted(name: str, options: tuple[tuple[str, Any], ...]) -> int:
     return parameters(outline(ModelSpec(name, dict(options))))
 
 
-def _lowered(model: ModelSpec, rungs: Mapping[int, ModelSpec]) -> dict[str, Any]:
+def lowered(model: ModelSpec, rungs: Mapping[int, ModelSpec]) -> dict[str, Any]:
     """Return a network's rung, or itself where that is the smaller; both ladders ascend, so their smaller does too."""
     size = _size(model)
     smaller = rungs[size] if _size(rungs[size]) < size else model
@@ -177,12 +190,12 @@ def _fields(stage: Stage, scale: Scale, rungs: Mapping[int, ModelSpec], longest:
     # a stage that is shorter than another one stays so
     epochs = max(1, round(training["epochs"] * min(1.0, scale.epochs / longest)))
     share = epochs / training["epochs"]
-    before, tree["model"] = tree["model"], _lowered(stage.model, rungs)
+    before, tree["model"] = tree["model"], lowered(stage.model, rungs)
     tree["matchers"] = [_matched(matcher, share) for matcher in tree["matchers"]]
     if "split" in tree["method"] and tree["model"] != before:
         tree["method"]["split"] = scale.split
     for peer, plain in zip(stage.peers, tree["peers"], strict=True):
-        plain["model"] = _lowered(peer.model, rungs)
+        plain["model"] = lowered(peer.model, rungs)
     assert isinstance(stage.data, Data)
     tree["data"] |= _data(stage.data, scale, held=_reads_accuracy(stage))
     if _averages_over_classes(tree["method"]) and (whole := _classes(stage.data)):

@@ -68,9 +68,8 @@ class PSKD(TargetWriter):
     weights: tuple[Positive, ...] | None = None
     average: Fraction = 0.0
 
-    needs = Needs(ids=True)
-
     def __post_init__(self) -> None:
+        self.needs = Needs(ids=self.memory == "predictions")
         if self.weights is not None and len(self.weights) != self.window:
             raise ValueError(f"a window of {self.window} epochs needs as many weights, and has {len(self.weights)}")
         if self.memory == "model":
