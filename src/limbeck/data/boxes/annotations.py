@@ -165,8 +165,8 @@ def gathered(pictures: Sequence[Described], classes: tuple[str, ...]) -> Scenes:
     for place, thing in things:
         if thing.name not in numbers:
             raise LimbeckError(
-                f"{pictures[place].told}: {thing.name!r} in picture {pictures[place].name} is none of the classes of "
-                f"the training split{nearest(thing.name, numbers)}"
+                f"{pictures[place].told}: {thing.name!r} in picture {pictures[place].name} is not among the classes"
+                f"{nearest(thing.name, numbers)}"
             )
     return Scenes(
         classes,

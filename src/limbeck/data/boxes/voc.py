@@ -74,7 +74,7 @@ class VOC:
     def _split(self, root: Path, split: str) -> list[Described]:
         path = _listed(root, split)
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
         except FileNotFoundError as error:
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))) or "none"
             raise LimbeckError(f"there is no split file {path}; there are: {there}") from error
