@@ -65,7 +65,7 @@ class COCO:
         train: JSON file of the training split, within the root.
         train_pictures: folder of its pictures, within the root.
         validation: JSON file of the validation split; null for none.
-        validation_pictures: folder of its pictures; null is the test split's.
+        validation_pictures: folder of its pictures; null for none.
         test: JSON file of the test split.
         test_pictures: folder of its pictures.
     """
