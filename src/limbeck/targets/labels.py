@@ -19,12 +19,14 @@ from __future__ import annotations
 
 from limbeck.core.config import configurable
 from limbeck.core.imitation import Target
-from limbeck.core.writer import Step, TargetWriter
+from limbeck.core.writer import Needs, Step, TargetWriter
 
 
 @configurable
 class CrossEntropy(TargetWriter):
     """Imitate the label."""
+
+    needs = Needs(logits=False)
 
     def write(self, step: Step) -> list[list[Target]]:
         """Return the label for every student."""

@@ -27,7 +27,6 @@ from limbeck.data.examples import Examples
 from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.metrics.detection import error_of, figures_of, per_class, require_evaluator
 from limbeck.models import task_of
-from limbeck.targets import CrossEntropy
 from limbeck.tasks.task import DIVERGED, EvaluatedTask, Setting
 
 # pictures that are looked at together, where nothing is learned
@@ -89,7 +88,7 @@ class Detection(EvaluatedTask):
         needs, name = method.needs, f"method: {type(method).__name__}"
         wrong = {
             f"{name} has targets for a distribution over classes, and retinanet's scores are none: take faster_rcnn or "
-            "ssdlite, or cross_entropy": retina and not isinstance(method, CrossEntropy),
+            "ssdlite, or cross_entropy": retina and needs.logits,
             f"{name} remembers each example, and boxes are chosen anew each time: set memory to model, or choose "
             "another": needs.ids,
             f"{name} pairs examples of one class, which pictures have none of": needs.siblings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -49,6 +49,7 @@ class BackboneChoice:
             raise ValueError("which and student are of a stage or run: leave them out beside weights")
 
 
+@runtime_checkable
 class Based(Protocol):
     """What is asked of a stage here."""
 
