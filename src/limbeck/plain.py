@@ -31,10 +31,15 @@ def last_stage(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     return list(stages.values())[-1] if isinstance(stages, Mapping) and stages else recipe
 
 
-def classifies(recipe: Mapping[str, Any]) -> bool:
-    """Say whether the task of a student's recipe is to classify images, which it is where none is named."""
+def task_name(recipe: Mapping[str, Any]) -> Any:
+    """Return the name of the task of a student's recipe, which is to classify images where none is named."""
     task = recipe.get("task", "classification")
-    return (task.get("name") if isinstance(task, Mapping) else task) == "classification"
+    return task.get("name") if isinstance(task, Mapping) else task
+
+
+def classifies(recipe: Mapping[str, Any]) -> bool:
+    """Say whether the task of a student's recipe is to classify images."""
+    return bool(task_name(recipe) == "classification")
 
 
 def of_another_task(run: Path) -> bool:

@@ -22,6 +22,7 @@ RECIPE = {
 FIGURES = {
     "error": 0.1, "top5_error": 0.0, "nll": 0.4, "brier": 0.2, "ece": 0.05, "aurc": 0.02, "eaurc": 0.01,
 }  # fmt: skip
+BOXES = ("voc_map", "voc07_map", "ap", "ap50", "ap75")
 
 
 @pytest.fixture
@@ -59,6 +60,32 @@ def finished(tmp_path):
         arrays = {"ids": np.arange(40), "labels": labels, "logits": logits, **({"best_logits": logits} if best else {})}
         np.savez(folder / "predictions.npz", **arrays)
         lines = [{"epoch": e, "error": 0.5 / e, **({"validation/error": 0.6 / e} if best else {})} for e in (1, 2)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def detector(finished):
+    """Return a function that writes a finished detector's folder: detector("a", 1, {"ap": 0.3}, found=Found(...)).
+
+    Its log has what a detector's has: a training error of anchors, and 1 - AP50 of the validation split where there is
+    one.
+    """
+
+    def write(name, seed=0, figures=None, *, found=None, best=False, **rest):
+        recipe = {"task": {"name": "detection"}} | rest.pop("recipe", {})
+        folder = finished(name, seed, recipe=recipe, best=best, **rest)
+        last = dict(zip(BOXES, (0.4, 0.38, 0.2, 0.41, 0.15), strict=True)) | (figures or {})
+        students = {"student": {"last": last, **({"best": last} if best else {})}}
+        cost = {"epochs": 2, "seconds_of_last_session": 3.0 + len(name), "parameters": {"student": 100 * len(name)}}
+        (folder / "results.json").write_text(json.dumps({"students": students, **cost}))
+        columns = {} if found is None else found._asdict()
+        np.savez(folder / "predictions.npz", **columns, **{f"best_{key}": one for key, one in columns.items() if best})
+        lines = [
+            {"epoch": e, "loss": 2 / e, "error": 0.05} | ({"validation/error": 0.9 / e} if best else {}) for e in (1, 2)
+        ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         return folder
 

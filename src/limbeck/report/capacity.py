@@ -1,4 +1,7 @@
-"""The capacity curves of a study: test error against what an axis varies, a line for each other choice."""
+"""The capacity curves of a study: test error against what an axis varies, a line for each other choice.
+
+Where a task has no error, its first figure takes the error's place.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from limbeck.metrics.figures import figure
+from limbeck.metrics.figures import Figure
 from limbeck.report.compare import Group
 from limbeck.report.drawing import Exhibit, faint, line, plain, symbol
-from limbeck.report.summary import interval, printed
+from limbeck.report.summary import headline, interval, printed, worded
 from limbeck.studies.cells import Cell
 
-_ERROR = figure("error")
 # beyond this many lines their bands hide each other
 _CROWD = 6
 
@@ -27,19 +29,22 @@ def capacities(axes: Mapping[str, Sequence[str]], places: Sequence[tuple[Cell, G
         axes: the values of each, in the order in which they were written.
         places: each group of finished runs, with the cell that it is of.
     """
-    return [_capacity(axis, values, places) for axis, values in axes.items() if _drawn(axis, values, places)]
+    shown = headline([group for _, group in places], "last")
+    return [
+        _capacity(axis, values, places, shown) for axis, values in axes.items() if _drawn(axis, values, places, shown)
+    ]
 
 
-def _drawn(axis: str, values: Sequence[str], places: Sequence[tuple[Cell, Group]]) -> bool:
-    there = {cell.at[axis] for cell, group in places if axis in cell.at and group.values("error", "last")}
+def _drawn(axis: str, values: Sequence[str], places: Sequence[tuple[Cell, Group]], shown: Figure) -> bool:
+    there = {cell.at[axis] for cell, group in places if axis in cell.at and group.values(shown.key, "last")}
     return len(values) > 1 and len(there) > 1
 
 
-def _capacity(axis: str, values: Sequence[str], places: Sequence[tuple[Cell, Group]]) -> Exhibit:
+def _capacity(axis: str, values: Sequence[str], places: Sequence[tuple[Cell, Group]], shown: Figure) -> Exhibit:
     lines: dict[str, dict[str, list[float]]] = {}
     level: dict[str, list[float]] = {}
     for cell, group in places:
-        found = [100 * value for value in group.values("error", "last").values()]
+        found = [100 * value for value in group.values(shown.key, "last").values()]
         if not found:
             continue
         if axis in cell.at:
@@ -53,27 +58,31 @@ def _capacity(axis: str, values: Sequence[str], places: Sequence[tuple[Cell, Gro
     for i, (label, points) in enumerate(lines.items()):
         known = [value for value in values if value in points]
         x = [numbers[value] for value in known] if numbers else known
-        _line(drawing, i, label, x, [points[value] for value in known], len(lines))
-        rows.append({"runs": label or "all"} | {f"{axis}={value}": _told(points.get(value, [])) for value in values})
-        written += [_number(axis, label, value, points[value]) for value in known]
+        _line(drawing, i, label, x, [points[value] for value in known], len(lines), worded(shown))
+        rows.append(
+            {"runs": label or "all"} | {f"{axis}={value}": _told(points.get(value, []), shown) for value in values}
+        )
+        written += [_number(axis, label, value, points[value], shown) for value in known]
     ends = [min(numbers.values()), max(numbers.values())] if numbers else [values[0], values[-1]]
     for i, (label, found) in enumerate(level.items(), len(lines)):
         drawing.add_scatter(
             x=ends, y=[float(np.mean(found))] * 2, mode="lines+markers", name=plain(label), legendgroup=str(i),
             line={**line(i), "width": 1}, marker={"symbol": symbol(i), "size": 6},
-            hovertemplate="error %{y:.2f} %",
+            hovertemplate=f"{worded(shown)} %{{y:.2f}}",
         )  # fmt: skip
         rows.append({"runs": f"{label} (without {axis})"} | {f"{axis}={value}": "" for value in values[1:]})
-        rows[-1][f"{axis}={values[0]}"] = _told(found)
-        written.append(_number(axis, label, "", found))
-    _axes(drawing, axis, values, numbers)
+        rows[-1][f"{axis}={values[0]}"] = _told(found, shown)
+        written.append(_number(axis, label, "", found, shown))
+    _axes(drawing, axis, values, numbers, worded(shown))
+    word = worded(shown)
     about = (
-        f"Mean error on the test set over seeds, last weights, against {axis}"
+        f"Mean {word} of the test set over seeds, last weights, against {axis}"
         + (", with the 95 % interval as a band" if len(lines) <= _CROWD else "")
-        + "; a small dot is one run. A thin level is of runs that the axis does not vary. In the table: error %."
+        + f"; a small dot is one run. A thin level is of runs that the axis does not vary. In the table: {word}."
     )
+    subject = "Error" if shown.key == "error" else shown.name
     labels = [*(label or "all" for label in lines), *(f"{label}, without {axis}" for label in level)]
-    return Exhibit(f"error-by-{axis}", f"Error against {axis}", about, drawing, rows, written, labels)
+    return Exhibit(f"{shown.key}-by-{axis}", f"{subject} against {axis}", about, drawing, rows, written, labels)
 
 
 def _rest(cell: Cell, group: Group, axis: str) -> str:
@@ -93,7 +102,7 @@ def _numeric(values: Sequence[str]) -> dict[str, float]:
 
 
 def _line(
-    drawing: go.Figure, i: int, label: str, x: Sequence[Any], found: Sequence[Sequence[float]], lines: int
+    drawing: go.Figure, i: int, label: str, x: Sequence[Any], found: Sequence[Sequence[float]], lines: int, word: str
 ) -> None:
     order = sorted(range(len(x)), key=lambda at: x[at]) if all(isinstance(one, float) for one in x) else range(len(x))
     x, found = [x[at] for at in order], [found[at] for at in order]
@@ -113,12 +122,12 @@ def _line(
     drawing.add_scatter(
         x=x, y=[one.mean for one in means], mode="lines+markers", name=plain(label or "all"), line=line(i),
         legendgroup=str(i),
-        marker={"symbol": symbol(i), "size": 9}, hovertemplate="%{x}: error %{y:.2f} %",
+        marker={"symbol": symbol(i), "size": 9}, hovertemplate=f"%{{x}}: {word} %{{y:.2f}}",
     )  # fmt: skip
 
 
-def _axes(drawing: go.Figure, axis: str, values: Sequence[str], numbers: Mapping[str, float]) -> None:
-    drawing.update_yaxes(title="test error %", rangemode="nonnegative")
+def _axes(drawing: go.Figure, axis: str, values: Sequence[str], numbers: Mapping[str, float], word: str) -> None:
+    drawing.update_yaxes(title=f"test {word}", rangemode="nonnegative")
     if not numbers:
         drawing.update_xaxes(title=plain(axis), type="category", categoryorder="array", categoryarray=list(values))
         return
@@ -129,10 +138,10 @@ def _axes(drawing: go.Figure, axis: str, values: Sequence[str], numbers: Mapping
         drawing.update_xaxes(type="log", title=f"{plain(axis)} (log)")
 
 
-def _told(found: Sequence[float]) -> str:
-    return printed([value / 100 for value in found], _ERROR)
+def _told(found: Sequence[float], shown: Figure) -> str:
+    return printed([value / 100 for value in found], shown)
 
 
-def _number(axis: str, label: str, value: str, found: Sequence[float]) -> dict[str, Any]:
+def _number(axis: str, label: str, value: str, found: Sequence[float], shown: Figure) -> dict[str, Any]:
     mean, half = interval(found)
-    return {"runs": label, axis: value, "n": len(found), "error_percent": mean, "half_width_95": half}
+    return {"runs": label, axis: value, "n": len(found), f"{shown.key}_percent": mean, "half_width_95": half}

@@ -1,4 +1,7 @@
-"""The drawings of accuracy against cost: test error against parameters, and against the time that training took."""
+"""The drawings of accuracy against cost: test error against parameters, and against the time that training took.
+
+Where a task has no error, its first figure takes the error's place.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from limbeck.metrics.figures import figure
+from limbeck.metrics.figures import Figure
 from limbeck.report.compare import Group, Which
 from limbeck.report.drawing import Exhibit, line, plain, symbol
-from limbeck.report.summary import group_reference, interval, printed
-
-_ERROR = figure("error")
+from limbeck.report.summary import group_reference, headline, interval, printed, worded
 
 
 def costs(groups: Sequence[Group], which: Which) -> list[Exhibit]:
@@ -22,10 +23,12 @@ def costs(groups: Sequence[Group], which: Which) -> list[Exhibit]:
 
     Seconds of several kinds of machine cannot be compared, and then epochs take their place.
     """
-    found = []
+    found, shown = [], headline(groups, which)
+    subject = "Error" if shown.key == "error" else shown.name
     if size := _means(groups, "parameters"):
-        about = "Mean over seeds with its 95 % interval. Left and low is better: a small network that errs little."
-        found.append(_cost(groups, which, "parameters", size, "Error against size", about))
+        good = "low is better: a small network that errs little" if shown.lower_is_better else "high is better"
+        about = f"Mean over seeds with its 95 % interval. Left and {good}."
+        found.append(_cost(groups, which, shown, "parameters", size, f"{subject} against size", about))
     devices = {run.environment.get("device") for group in groups for run in group.runs.values()}
     seconds = _means(groups, "seconds")
     if seconds and len(devices) == 1 and min(seconds.values()) > 0:
@@ -33,10 +36,10 @@ def costs(groups: Sequence[Group], which: Which) -> list[Exhibit]:
             "Seconds of the student's own training, without its teacher's; of a run that was stopped, of its last "
             "part. Other work on the machine counts as well."
         )
-        found.append(_cost(groups, which, "seconds", seconds, "Error against training time", about))
+        found.append(_cost(groups, which, shown, "seconds", seconds, f"{subject} against training time", about))
     elif epochs := _means(groups, "epochs"):
         about = "Epochs of the student's own training, without its teacher's."
-        found.append(_cost(groups, which, "epochs", epochs, "Error against epochs trained", about))
+        found.append(_cost(groups, which, shown, "epochs", epochs, f"{subject} against epochs trained", about))
     return found
 
 
@@ -51,12 +54,18 @@ def _means(groups: Sequence[Group], key: str) -> dict[int, float]:
 
 
 def _cost(
-    groups: Sequence[Group], which: Which, key: str, cost: Mapping[int, float], title: str, about: str
+    groups: Sequence[Group],
+    which: Which,
+    shown: Figure,
+    key: str,
+    cost: Mapping[int, float],
+    title: str,
+    about: str,
 ) -> Exhibit:
     drawing = go.Figure()
     rows, numbers = [], []
     for i, x in cost.items():
-        values = list(groups[i].values("error", which).values())
+        values = list(groups[i].values(shown.key, which).values())
         if not values:
             continue
         mean, half = interval(values)
@@ -64,20 +73,20 @@ def _cost(
             x=[x], y=[100 * mean], mode="markers", name=plain(groups[i].label), legendgroup=str(i),
             marker={"color": line(i)["color"], "symbol": symbol(i), "size": 12},
             error_y={"type": "data", "array": [100 * (half or 0)], "visible": half is not None, "thickness": 1.2},
-            hovertemplate=f"{key} %{{x:,}}, error %{{y:.2f}} %",
+            hovertemplate=f"{key} %{{x:,}}, {worded(shown)} %{{y:.2f}}",
         )  # fmt: skip
-        rows.append({"group": groups[i].label, key: _counted(key, x), "Top-1 error %": printed(values, _ERROR)})
-        number: dict[str, Any] = {"group": groups[i].label, key: x, "error_percent": 100 * mean}
+        rows.append({"group": groups[i].label, key: _counted(key, x), shown.name: printed(values, shown)})
+        number: dict[str, Any] = {"group": groups[i].label, key: x, f"{shown.key}_percent": 100 * mean}
         number["half_width_95"] = None if half is None else 100 * half
         reference = group_reference(groups[i])
-        number["reference_error"] = reference.values.get("error") if reference else None
+        number[f"reference_{shown.key}"] = reference.values.get(shown.key) if reference else None
         numbers.append(number)
     drawing.update_xaxes(title=key, rangemode="tozero")
     if _wide(cost):
         ticks = _ticks(min(cost.values()), max(cost.values()))
         drawing.update_xaxes(title=f"{key} (log)", type="log", tickvals=ticks, ticktext=[_short(one) for one in ticks])
-    drawing.update_yaxes(title="test error %", rangemode="nonnegative")
-    return Exhibit(f"error-against-{key}", title, about, drawing, rows, numbers)
+    drawing.update_yaxes(title=f"test {worded(shown)}", rangemode="nonnegative")
+    return Exhibit(f"{shown.key}-against-{key}", title, about, drawing, rows, numbers)
 
 
 def _wide(cost: Mapping[int, float]) -> bool:

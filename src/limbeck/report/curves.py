@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from limbeck.analysis.confidence import probabilities
 from limbeck.metrics import Reliability, confidences, reliability, risk_coverage
-from limbeck.plain import classifies
+from limbeck.plain import classifies, task_name
 from limbeck.report.compare import FinishedRun, Group, Which
 from limbeck.report.drawing import MUTED, Exhibit, faint, line, plain, symbol
 from limbeck.train.predictions import read_predictions
@@ -42,10 +42,12 @@ def curves(groups: Sequence[Group], which: Which) -> list[Exhibit]:
     Raises:
         LimbeckError: a run's predictions are missing or damaged.
     """
+    learned = _learning(groups)
+    learning = [learned] if learned.rows else []
     if not all(classifies(run.recipe) for group in groups for run in group.runs.values()):
-        return [_learning(groups)]  # of others, no probabilities of all classes are kept
+        return learning  # of others, no probabilities of all classes are kept
     sure = [[_confidence(run, which) for run in group.runs.values()] for group in groups]
-    return [_learning(groups), _reliability(groups, sure), _risk_coverage(groups, sure)]
+    return [*learning, _reliability(groups, sure), _risk_coverage(groups, sure)]
 
 
 def _confidence(run: FinishedRun, which: Which) -> _Confidence:
@@ -147,8 +149,10 @@ def _learning(groups: Sequence[Group]) -> Exhibit:
     crowd = len(groups) > _CROWD
     for i, group in enumerate(groups):
         histories = [_history(run) for run in group.runs.values()]
-        found = {kind: _curves(group, histories, kind) for kind in ("validation/error", "error")}
-        thick = "validation/error" if found["validation/error"].size else "error"
+        # the training error of a detector is that of the places it looks at, no share of boxes
+        kinds = ("validation/error",) if _detects(group) else ("validation/error", "error")
+        found = {kind: _curves(group, histories, kind) for kind in kinds}
+        thick = "validation/error" if found["validation/error"].size else kinds[-1]
         for kind, each in found.items():
             if not each.size:
                 continue
@@ -173,7 +177,13 @@ def _learning(groups: Sequence[Group]) -> Exhibit:
         f"Error of the validation split{thin} (where there is none: of the training examples); mean over seeds"
         f"{_bands(groups)}."
     )
+    if any(map(_detects, groups)):
+        about += " Of a detector it is 1 − AP50 of the validation split alone."
     return Exhibit("learning", "Learning: error by epoch", about, drawing, rows, numbers)
+
+
+def _detects(group: Group) -> bool:
+    return any(task_name(run.recipe) == "detection" for run in group.runs.values())
 
 
 def _marks(mean: Float64[np.ndarray, " epochs"]) -> dict[str, str]:

@@ -11,11 +11,22 @@ from limbeck.report.compare import group as grouped
 from limbeck.report.cost import costs
 from limbeck.report.curves import curves
 from limbeck.report.drawing import Exhibit, legend, shown, write_html
-from limbeck.report.summary import reference_notes, results_table
+from limbeck.report.summary import better, reference_notes, results_table
 from limbeck.report.text import TESTED, TESTS, split_of
 
 # of a run, as limbeck analyze calls and writes them
-PICTURES = ("rescaling", "softening", "confusion", "confidence", "cka", "active", "relevance", "noise", "spread")
+PICTURES = (
+    "rescaling",
+    "softening",
+    "confusion",
+    "confidence",
+    "cka",
+    "active",
+    "relevance",
+    "noise",
+    "spread",
+    "boxes",
+)
 _SCRIPT = re.compile(r'<script id="plotly">.*?</script>', re.DOTALL)
 # a picture inside the page takes the page's own copy of the drawing script, which is large
 _BORROWED = "document.write('<script>' + parent.document.getElementById('plotly').textContent + '<\\/script>');"
@@ -50,6 +61,7 @@ def write_page(groups: Sequence[Group], which: Which, path: Path, title: str, pi
         which=which,
         split=split_of(groups),
         rows=results_table(groups, which),
+        better=better(groups, which),
         notes=reference_notes(groups),
         paired=paired_table(groups, which, TESTED),
         tests=TESTS,
@@ -66,8 +78,7 @@ def exhibits(groups: Sequence[Group], which: Which) -> list[Exhibit]:
     Raises:
         LimbeckError: a run's predictions are missing or damaged.
     """
-    learning, *sure = curves(groups, which)
-    return [*costs(groups, which), learning, *sure]
+    return [*costs(groups, which), *curves(groups, which)]
 
 
 def _within(page: str) -> str:

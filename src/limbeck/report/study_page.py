@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from limbeck import files
 from limbeck.report.capacity import capacities
-from limbeck.report.compare import Group, read_runs
+from limbeck.report.compare import Group, Which, read_runs
 from limbeck.report.drawing import Exhibit, legend, shown, write_html
 from limbeck.report.export import Table, export
 from limbeck.report.forest import LOOKS, forest
@@ -27,7 +27,7 @@ from limbeck.report.study import (
     spread_of,
     verdicts_table,
 )
-from limbeck.report.summary import reference_notes, results_numbers, results_table
+from limbeck.report.summary import better, reference_notes, results_numbers, results_table
 from limbeck.studies.cells import Cell
 from limbeck.studies.outcome import Outcome
 from limbeck.studies.writing import verdict_row
@@ -89,7 +89,6 @@ def write_study_page(outcome: Outcome, path: Path) -> None:
     places = places_of(outcome)
     groups = [place.group for place in places]
     first, others = study_exhibits(outcome, places)
-    best = [group for group in groups if any("best" in run.results for run in group.runs.values())]
     verdicts: Counter[str] = Counter(one.verdict.decision for one in outcome.judged)
     write_html(
         path,
@@ -111,9 +110,9 @@ def write_study_page(outcome: Outcome, path: Path) -> None:
         split=split_of(outcome),
         spread=spread_of(outcome),
         tables=[
-            (which, rows)
-            for which, members in (("last", groups), ("best", best))
-            if (rows := results_table(members, which))  # type: ignore[arg-type]
+            (which, rows, better(members, which))
+            for which, members in _weights(groups)
+            if (rows := results_table(members, which))
         ],
         notes=reference_notes(groups),
         over_examples=examples_table(outcome),
@@ -124,6 +123,12 @@ def write_study_page(outcome: Outcome, path: Path) -> None:
         exhibits=shown(others),
         legend=legend([group.label for group in groups]),
     )
+
+
+def _weights(groups: Sequence[Group]) -> list[tuple[Which, list[Group]]]:
+    """Return which weights there are tables of, with the groups that have them."""
+    best = [group for group in groups if any("best" in run.results for run in group.runs.values())]
+    return [("last", list(groups)), ("best", best)]
 
 
 def export_study(outcome: Outcome, tables: Path | None, figures: Path | None) -> None:

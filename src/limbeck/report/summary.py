@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from limbeck.metrics.figures import Figure
+from limbeck.metrics.figures import ALL, Figure
 from limbeck.report.compare import COLUMNS, FinishedRun, Group, Which
 
 MARK = "↳ "
@@ -60,6 +60,28 @@ def printed(values: Sequence[float], figure: Figure) -> str:
         return "–"
     mean, half = interval(values)
     return figure.show(mean) if half is None else f"{figure.show(mean)} ± {figure.show(half)}"
+
+
+def headline(groups: Sequence[Group], which: Which) -> Figure:
+    """Return the figure that drawings are of: the error, or the first share that there is where no group has one."""
+    shares = sorted((one for one in ALL if one.scale == 100), key=lambda one: one.key != "error")
+    return next((one for one in shares if any(group.values(one.key, which) for group in groups)), shares[0])
+
+
+def worded(shown: Figure) -> str:
+    """Return what the axis of a drawing calls the figure that `headline` returns."""
+    return "error %" if shown.key == "error" else shown.name
+
+
+def better(groups: Sequence[Group], which: Which) -> str:
+    """Say which way is up in the columns of `results_table`."""
+    there = [one for one in COLUMNS if any(group.values(one.key, which) for group in groups)]
+    higher = [one.name for one in there if not one.lower_is_better]
+    if not higher:
+        return "Lower is better in every column."
+    if len(higher) == len(there):
+        return "Higher is better in every column."
+    return f"Higher is better in {' and '.join(higher)}, lower in the others."
 
 
 def reference_of(run: FinishedRun) -> Reference | None:

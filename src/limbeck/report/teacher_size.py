@@ -80,8 +80,10 @@ def measure(student: FinishedRun, told: str) -> Taught:
         told: its own network, method and the like, in words.
 
     Raises:
-        LimbeckError: a folder is damaged, or its teacher is not there any more.
+        LimbeckError: a folder is damaged, or its teacher is not there any more; its task has no error.
     """
+    if "error" not in student.results["last"]:
+        raise LimbeckError(f"{path_of(student)} has no error, and this picture is of errors: name another run")
     error, choice = student.results["last"]["error"], teacher_of(student.folder)
     if choice is None or choice.run is None:
         return Taught(path_of(student), told, "", None, error, float("nan"))

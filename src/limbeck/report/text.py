@@ -9,10 +9,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from limbeck.metrics.figures import OF_DETECTION
 from limbeck.plain import evaluated_on
 from limbeck.report.compare import COLUMNS, FinishedRun, Group, Which, markdown, paired_table, table
 
-TESTED = ("bleu", "chrf", "error", "nll", "ece", "aurc")
+TESTED = ("bleu", "chrf", *(one.key for one in OF_DETECTION), "error", "nll", "ece", "aurc")
 
 
 def print_rows(rows: Sequence[Mapping[str, str]], title: str) -> None:
