@@ -11,7 +11,7 @@ import typer
 
 from limbeck.errors import LimbeckError
 
-COUNT, DRAWS, MAPS, EPSILON, TEMPERATURE = 12, 10, 6, 0.05, 4.0
+COUNT, DRAWS, MAPS, EPSILON, TEMPERATURE, THRESHOLD = 12, 10, 6, 0.05, 4.0, 0.5
 
 
 class What(StrEnum):
@@ -28,20 +28,22 @@ class What(StrEnum):
     relevance = "relevance"
     mimicry = "mimicry"
     capacity = "capacity"
+    boxes = "boxes"
 
 
 # which pictures take an option
 TAKEN = {
-    "--count": (What.confidence, What.relevance),
+    "--count": (What.confidence, What.relevance, What.boxes),
     "--out": tuple(what for what in What if what not in {What.rescaling, What.softening}),
     "--draws": (What.noise,),
-    "--seed": (What.noise,),
+    "--seed": (What.noise, What.boxes),
     "--layers": (What.cka, What.active),
     "--images": (What.cka, What.active),
     "--epsilon": (What.active,),
     "--temperature": (What.mimicry,),
+    "--threshold": (What.boxes,),
     "--accelerator": (What.noise, What.cka, What.active, What.relevance, What.mimicry),
-    "data.key=value": (What.confidence, What.noise, What.cka, What.active, What.relevance, What.mimicry),
+    "data.key=value": (What.confidence, What.noise, What.cka, What.active, What.relevance, What.mimicry, What.boxes),
 }
 RUNS = {What.rescaling: (1, 1), What.confidence: (2, 2), What.softening: (1, 1), What.cka: (1, 2)}
 
@@ -57,12 +59,21 @@ def analyze(
     what: Annotated[What, typer.Option(help="which picture")],
     count: Annotated[
         int | None,
-        typer.Option(min=1, help=f"confidence: images in each part [default: {COUNT}]; relevance: images [{MAPS}]"),
+        typer.Option(
+            min=1, help=f"images: of each part of confidence, and of boxes [default: {COUNT}]; of relevance [{MAPS}]"
+        ),
     ] = None,
     draws: Annotated[
         int | None, typer.Option(min=1, help=f"noise: draws for each standard deviation [default: {DRAWS}]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="noise: of the noise [default: 0]")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="noise: of the noise [default: 0]; boxes: of the choice of pictures [default: those on which runs "
+            "differ most; of one run 0]",
+        ),
+    ] = None,
     layers: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +90,10 @@ def analyze(
     temperature: Annotated[
         float | None,
         typer.Option(help=f"mimicry: at which student and teacher are compared [default: {TEMPERATURE:g}]"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help=f"boxes: those of a lower score are left out [default: {THRESHOLD:g}]"),
     ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="noise, cka, active, relevance, mimicry: auto, cpu, cuda or mps [default: auto]")
@@ -103,13 +118,16 @@ def analyze(
         "--accelerator": accelerator,
     }
     given |= {"--layers": layers, "--images": images, "--epsilon": epsilon, "--temperature": temperature}
-    given |= {"data.key=value": overrides or None}
+    given |= {"--threshold": threshold, "data.key=value": overrides or None}
     _check(what, len(folders), given)
     own = folders[0] if len(folders) == 1 and folders[0].is_dir() else Path()
     page = own / f"{what.value}.html" if out is None else out
     if what in {What.mimicry, What.capacity}:
         at = TEMPERATURE if temperature is None else temperature
         _of_teachers(what, folders, overrides, page, at, accelerator or "auto")
+    elif what is What.boxes:
+        least = THRESHOLD if threshold is None else threshold
+        _boxes(folders, overrides, page, count or COUNT, seed, least)
     else:
         _draw(what, folders, overrides, page, layers, count, draws, seed, images, epsilon, accelerator or "auto")
     if own != Path() and out is None:
@@ -188,6 +206,15 @@ def _noise(folders: list[Path], overrides: list[str], page: Path, draws: int, se
         rows = write_noise(folders, overrides, page, display, draws=draws, seed=seed, accelerator=accelerator)
     over = f"mean ± standard deviation over {draws} draws" if draws > 1 else "one draw"
     print_rows(rows, f"Test error under Gaussian noise of standard deviation d, {over}")
+    print(f"written: {page}, {page.with_suffix('.csv')}")
+
+
+def _boxes(runs: list[Path], overrides: list[str], page: Path, count: int, seed: int | None, threshold: float) -> None:
+    from limbeck.report.boxes import write_boxes
+    from limbeck.report.text import print_rows
+
+    rows = write_boxes(runs, overrides, page, count=count, seed=seed, threshold=threshold)
+    print_rows(rows, f"Boxes with a score of at least {threshold:g} in all test pictures")
     print(f"written: {page}, {page.with_suffix('.csv')}")
 
 

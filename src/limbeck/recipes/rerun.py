@@ -95,6 +95,11 @@ def test_examples(run: Path, overrides: Sequence[str], device: torch.device | st
         LimbeckError: no run there, or of another task than classification; another override, data that are not there.
     """
     check_classifies(run)
+    return evaluated_examples(run, overrides, device)
+
+
+def evaluated_examples(run: Path, overrides: Sequence[str], device: torch.device | str) -> Examples:
+    """Return what `test_examples` does, whatever the run's task."""
     return _loaded(run, stage_of(run).data.tested_alone(run), overrides, device).test
 
 

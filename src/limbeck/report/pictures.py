@@ -21,6 +21,13 @@ def png(pixels: UInt8[np.ndarray, "height width channels"]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def jpeg(pixels: UInt8[np.ndarray, "height width 3"]) -> str:
+    """Return a photograph, of which nobody reads single pixels, as JPEG in a data URI: a tenth of a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def photograph(
     view: Float[np.ndarray, "channels height width"], mean: Sequence[float], std: Sequence[float]
 ) -> UInt8[np.ndarray, "height width channels"]:
