@@ -35,6 +35,9 @@ from limbeck.core.schedules import SCHEDULES
 from limbeck.core.shard import Shuffle
 from limbeck.core.stopping import STOPS
 from limbeck.core.writer import TargetWriter
+from limbeck.data.boxes.load import BoxData
+from limbeck.data.boxes.sources import BOX_SOURCES
+from limbeck.data.boxes.views import BOX_VIEWS
 from limbeck.data.load import MIXES, SOURCES, VIEWS, Data
 from limbeck.data.order import steps_of
 from limbeck.data.text.load import TextData, Translations
@@ -45,7 +48,7 @@ from limbeck.memory import Dense, TopK
 from limbeck.memory.sizes import PLACES, Layout, in_words, traffic
 from limbeck.metrics.figures import ALL
 from limbeck.models import ModelSpec, parameters
-from limbeck.models.table import MODELS, TRANSLATORS
+from limbeck.models.table import DETECTORS, MODELS, TRANSLATORS, Builder
 from limbeck.recipes.parse import merged, parse
 from limbeck.recipes.scale import SCALES, Scale
 from limbeck.recipes.sequence import unrolled
@@ -54,6 +57,7 @@ from limbeck.studies.study import Study, read_study
 from limbeck.targets import METHODS
 from limbeck.tasks import Translation
 from limbeck.teachers import Stage, TeacherChoice
+from limbeck.teachers.backbone import BackboneChoice
 from limbeck.teachers.relation import outline
 from limbeck.train.loop import Training
 from limbeck.train.optimisers import OPTIMISERS
@@ -95,6 +99,7 @@ def pages() -> dict[Path, str]:
         "study": study_table,
         "claims": claims_table,
         "translation": translation_fields,
+        "detection": detection_fields,
         "candidates": candidates_table,
         "stops": lambda: classes_table(STOPS),
         "traffic": traffic_table,
@@ -190,10 +195,12 @@ def method_page(name: str) -> str:
 
 
 def method(recipe: str) -> str:
-    """Return the name of the method that a shipped recipe's student has."""
+    """Return the name of the method that a shipped recipe is about: its student's, or that of what this stands on."""
     tree, _ = unrolled(recipe_tree(recipe), recipe)
-    stages = list(tree.get("stages", {"student": {}}).values())
-    chosen = merged(tree, stages[-1])["method"]
+    *before, last = tree.get("stages", {"student": {}}).values()
+    named = [merged(tree, last).get("method")]
+    named += [stage.get("method") for stage in reversed(before) if "backbone" in last]
+    chosen = next((one for one in named if one is not None), "cross_entropy")
     return chosen if isinstance(chosen, str) else str(chosen["name"])
 
 
@@ -339,15 +346,27 @@ def translation_fields() -> str:
     parts = ["### `task: translation`", fields_table(Translation), "### `data`", fields_table(TextData)]
     parts += ["### `data.tokenizer`", fields_table(TokenizerChoice), "### `data.translations`"]
     parts += [fields_table(Translations), "### `data.source`", classes_table(TEXT_SOURCES)]
+    return "\n\n".join([*parts, "### `model`", options_table(TRANSLATORS)])
+
+
+def detection_fields() -> str:
+    """Return every field of a recipe of detection that others do not have."""
+    parts = ["### `backbone`", fields_table(BackboneChoice), "### `data`", fields_table(BoxData)]
+    parts += ["### `data.source`", classes_table(BOX_SOURCES), "### `data.views`", classes_table(BOX_VIEWS)]
+    return "\n\n".join([*parts, "### `model`", options_table(DETECTORS, "network")])
+
+
+def options_table(builders: Mapping[str, Builder], *given: str) -> str:
+    """Return the options of networks, but for those that are settled, or `given` otherwise."""
     rows = []
-    for name, (build, settled, _) in TRANSLATORS.items():
+    for name, (build, settled, _) in builders.items():
         hints = get_type_hints(build.__init__, include_extras=True)  # type: ignore[misc]
         rows += [
             [f"`{name}`", f"`{one.name}`", words(hints[one.name]), f"`{yaml(one.default)}`"]
             for one in inspect.signature(build).parameters.values()
-            if one.name not in {*settled, "classes"}
+            if one.name not in {*settled, "classes", *given}
         ]
-    return "\n\n".join([*parts, "### `model`", table(["network", "option", "value", "default"], rows)])
+    return table(["network", "option", "value", "default"], rows)
 
 
 def main() -> None:

@@ -29,9 +29,10 @@ def _entries(kind: str) -> dict[str, str]:
         return {name: parse(study_text(name), name).get("description", "") for name in study_names()}
     if kind == "models":
         from limbeck.models import list_models
-        from limbeck.models.table import TRANSLATORS
+        from limbeck.models.table import DETECTORS, TRANSLATORS
 
         return dict.fromkeys(list_models(), "") | {
+            **dict.fromkeys(DETECTORS, "finds things in pictures, on a classifier's stages; for task: detection"),
             **dict.fromkeys(TRANSLATORS, "translates; for task: translation"),
             "timm:NAME": "any of timm's",
             "torchvision:NAME": "any of torchvision's",
