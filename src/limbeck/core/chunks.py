@@ -24,8 +24,9 @@ Imitate = Callable[[Step], Losses]
 
 def pieces(step: Step, size: int) -> Iterator[Step]:
     """Cut a step's units into chunks of at most `size`; the batch stays whole."""
-    for start in range(0, step.units, size):
-        rows = slice(start, min(start + size, step.units))
+    count = len(step.students[0].logits)
+    for start in range(0, count, size):
+        rows = slice(start, min(start + size, count))
         yield step._replace(
             students=[units.rows(rows) for units in step.students],
             teacher=None if step.teacher is None else [units.rows(rows) for units in step.teacher],

@@ -50,10 +50,10 @@ class Step(NamedTuple):
     def units(self) -> int:
         """What sums are divided by: the number of units of one student on this process, counted as they count.
 
-        Of examples, where no student answers, or where an example's units count as one together.
+        Of examples, where no student tells any, or where an example's units count as one together.
         """
-        alike = bool(self.students) and self.students[0].weight is None
-        return self.students[0].logits.shape[0] if alike else len(self.batch.ids)
+        told = [len(units.logits) for units in self.students[:1] if units.weight is None]
+        return sum(told) or len(self.batch.ids)
 
 
 Relation = Literal["any", "larger", "smaller", "same"]

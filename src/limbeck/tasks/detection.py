@@ -54,12 +54,15 @@ class Detection(EvaluatedTask):
     name: ClassVar[str] = "detection"
 
     def units(self, output: Output, batch: Batch) -> Units:
-        """Return one unit per box whose class is told.
+        """Return one unit per box whose class is told; none where a detector tells none, such as RetinaNet.
 
         Raises:
             LimbeckError: the network does not say which boxes these are.
         """
         beside = output.beside
+        if not len(output.logits) and "labels" not in beside:
+            none = batch.ids[:0]
+            return Units(output.logits, none, none)
         if output.logits.ndim != 2 or not {"labels", "pictures", "weight"} <= beside.keys():
             raise LimbeckError(
                 "the network does not say which boxes its logits are of; detection needs a detector of limbeck.models, "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from limbeck import files
@@ -36,7 +37,8 @@ class Sums:
     def add(self, step: Step) -> None:
         """Take in the sums of one micro-batch; starts no transfer."""
         assert step.loss is not None
-        wrong = [_wrong(units) for units in step.students if units.logits.shape[0]]
+        told = [units for units in step.students if units.weight is not None or units.logits.shape[0]]
+        wrong = [_wrong(units, step.batch.ids) for units in told]
         errors = {"error" if len(wrong) == 1 else f"error/{i}": count for i, count in enumerate(wrong)}
         found = {"loss": step.loss.detach(), **step.parts, **errors}
         self.names = list(found)
@@ -85,10 +87,14 @@ class Sums:
         return runtime.sum(torch.cat([self._totals, self._totals.new_tensor([self.units])]))
 
 
-def _wrong(units: Units) -> Tensor:
-    """Return how many units are told wrong, each as much as it counts."""
+def _wrong(units: Units, ids: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+    """Return how many units are told wrong; where they are parts of examples, the sum of each example's share."""
     wrong = units.logits.argmax(1) != units.labels
-    return wrong.sum(dtype=torch.float32) if units.weight is None else (units.weight * wrong).sum()
+    if units.weight is None:
+        return wrong.sum(dtype=torch.float32)
+    weight, mine = units.weight.float(), (units.ids[:, None] == ids).float()
+    shares: Tensor = (weight * wrong) @ mine / (weight @ mine).clamp_min(torch.finfo(torch.float32).tiny)
+    return shares.sum()
 
 
 class Record:
