@@ -185,8 +185,10 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        # by their own method, since some look and answer otherwise in training; from the outermost on
         for module, mode in modes:
-            module.training = mode
+            if module.training != mode:
+                module.train(mode)
 
 
 def layer_at(layers: Layers, path: str, whose: str) -> Layer:

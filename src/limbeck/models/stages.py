@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, config
 from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -53,7 +55,7 @@ class Body(nn.Module):
         frozen: let its batch norms keep their statistics, scales and shifts, as is customary where batches are small.
 
     Raises:
-        LimbeckError: it has no stages (a vision transformer, say), or its forward cannot be traced.
+        LimbeckError: it has less than two stages (a vision transformer, say), or its forward cannot be traced.
     """
 
     def __init__(self, network: nn.Module, most: int, frozen: bool = False) -> None:
@@ -62,15 +64,17 @@ class Body(nn.Module):
             ends = stage_ends(probe(network, (3, _PROBED, _PROBED)))
         except LimbeckError as error:
             raise LimbeckError(f"the backbone has no feature stages for pictures of any size: {error}") from error
-        if not ends:
-            raise LimbeckError("the backbone has no feature stages: choose a convolutional network")
-        self.stages = tuple(Stage(end.path, end.shape[0], round(_PROBED / end.shape[1])) for end in ends[-most:])
+        if len(ends) < 2:
+            # the only maps of a transformer are those that it makes its tokens of
+            raise LimbeckError(f"the backbone has {len(ends)} feature stage(s): choose a convolutional network")
+        self.stages = tuple(Stage(end.path, end.shape[0], _stride(end.shape[1])) for end in ends[-most:])
         if frozen:
             network = _frozen(network)
         try:
-            self.layers: nn.Module = create_feature_extractor(
-                network, {stage.path: stage.path for stage in self.stages}
-            )
+            with _untyped():
+                self.layers: nn.Module = create_feature_extractor(
+                    network, {stage.path: stage.path for stage in self.stages}
+                )
         except (torch.fx.proxy.TraceError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise LimbeckError(f"the backbone cannot be cut into its stages: {reason}") from error
@@ -102,11 +106,27 @@ class Body(nn.Module):
         self.layers.load_state_dict({key: weights[key] for key in own})
 
 
+def _stride(side: int) -> int:
+    """Return the stride of a map, given its side: a power of two, whatever border convolutions may have lost."""
+    return 1 << round(math.log2(_PROBED / side))
+
+
+@contextmanager
+def _untyped() -> Iterator[None]:
+    """Let jaxtyping check no types in this context, where something else than tensors goes through the layers."""
+    before = config.jaxtyping_disable
+    config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        config.update("jaxtyping_disable", before)
+
+
 def _frozen(network: nn.Module) -> nn.Module:
     """Return a network whose batch norms never change."""
     if any(type(module).__module__.startswith("timm.") for module in network.modules()):
         # its batch norms have activations of their own
-        frozen: nn.Module = importlib.import_module("timm.utils").freeze_batch_norm_2d(network)
+        frozen: nn.Module = importlib.import_module("timm.layers.norm_act").freeze_batch_norm_2d(network)
         return frozen
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
