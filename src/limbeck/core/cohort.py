@@ -59,7 +59,7 @@ class Cohort(nn.Module, ABC):
             learner: the only output that carries a gradient, and whose network may change its batch statistics; None
                 where all do.
             like: for each output, another one whose choice it follows, where networks choose what they answer of;
-                without, those of a shared view follow the first one's.
+                without, those of a shared view follow the first one's in training.
         """
 
     @abstractmethod
@@ -97,8 +97,10 @@ class Peers(Cohort):
             raise LimbeckError(f"{len(self.students)} students need 1 or {len(self.students)} views, not {len(views)}")
         own = views if len(views) == len(self.students) else [views[0]] * len(self.students)
         outputs: list[Output] = []
+        # where nothing is learned, nothing is chosen that others could follow
+        follows = self.training and len(views) == 1
         for i, (student, view) in enumerate(zip(self.students, own, strict=True)):
-            leader = like[i] if like else outputs[0] if outputs and len(views) == 1 else None
+            leader = like[i] if like else outputs[0] if follows and outputs else None
             with nullcontext() if learner in {None, i} else unmoved(student):
                 outputs.append(answer(student, view, leader))
         return outputs

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -97,7 +97,11 @@ class Detector(nn.Module, ABC):
         if not isinstance(view, Pictures):
             raise LimbeckError(f"a detector reads pictures, not {type(view).__name__}: set task to detection")
         images = self._readable(view)
-        seen = Seen(ImageList(images, list(view.sizes)), self.pyramid(images))
+        maps = OrderedDict((name, _raised(one)) for name, one in self.pyramid(images).items())
+        if images.is_meta:
+            # without numbers there is nothing to find; what is asked for is the shape of the layers
+            return Output(images.new_empty(0, self.classes))
+        seen = Seen(ImageList(images, list(view.sizes)), maps)
         if like is not None and not self.training:
             return self.follow(seen, like)
         if self.training:
@@ -139,6 +143,12 @@ class Channels(nn.Module):
         self.out_channels = out_channels
 
 
+def exact(head: nn.Module) -> nn.Module:
+    """Let what a head answers be float32 where it computes in half precision, in which boxes are pixels off."""
+    head.register_forward_hook(_raise_answers)
+    return head
+
+
 def pyramid_of(body: Body, width: int, more: ExtraFPNBlock) -> FeaturePyramidNetwork:
     """Return a feature pyramid on a body's stages.
 
@@ -173,6 +183,17 @@ def whose(counts: Sequence[int], like: Tensor) -> dict[str, Tensor]:
     pictures = torch.repeat_interleave(torch.arange(len(counts)), each)
     weight = (1 / each.clamp(min=1).to(like.dtype))[pictures]
     return {"counts": each, "pictures": pictures.to(like.device), "weight": weight.to(like.device)}
+
+
+def _raise_answers(head: nn.Module, inputs: Any, answers: Any) -> Any:
+    if isinstance(answers, dict):
+        return {name: _raised(one) for name, one in answers.items()}
+    return tuple([_raised(one) for one in part] if isinstance(part, list) else _raised(part) for part in answers)
+
+
+def _raised(values: Tensor) -> Tensor:
+    """Return values of half precision as float32, in which every pixel of a picture has a number."""
+    return values.float() if values.dtype in {torch.float16, torch.bfloat16} else values
 
 
 def _alone(images: Float[Tensor, "batch 3 height width"]) -> Pictures:

@@ -15,12 +15,12 @@ from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
-from torchvision.ops.poolers import initLevelMapper
+from torchvision.ops.poolers import LevelMapper
 
 from limbeck.core.batch import Output, Pictures
 from limbeck.core.config import Count, Flag, Fraction, Positive
 from limbeck.errors import LimbeckError
-from limbeck.models.detector import PROPORTIONS, Detector, Seen, pyramid_of, strides_of, targets_of, whose
+from limbeck.models.detector import PROPORTIONS, Detector, Seen, exact, pyramid_of, strides_of, targets_of, whose
 from limbeck.models.stages import Body, Stages
 
 # What the random bits of a picture are used for.
@@ -63,7 +63,7 @@ class FasterRCNNDetector(Detector):
         most = {"training": 2000, "testing": 1000}
         self.rpn = _EachPicture(
             anchors,
-            RPNHead(width, len(PROPORTIONS)),
+            exact(RPNHead(width, len(PROPORTIONS))),
             0.7,
             0.3,
             256,
@@ -75,7 +75,7 @@ class FasterRCNNDetector(Detector):
         self.roi_heads = RoIHeads(
             _pool(body),
             TwoMLPHead(width * _SIDE**2, head),
-            FastRCNNPredictor(head, classes),
+            exact(FastRCNNPredictor(head, classes)),
             0.5,
             0.5,
             boxes,
@@ -109,11 +109,12 @@ class FasterRCNNDetector(Detector):
             wanted,
             strict=True,
         )
-        box_loss = torch.stack([fastrcnn_loss(one, by, [told], [to])[1] for one, by, told, to in parts]).sum()
+        # of a picture without proposals there is no mean
+        lost_by = [fastrcnn_loss(one, by, [told], [to])[1] for one, by, told, to in parts if len(told)]
         lost = {
             "loss_objectness": found["loss_objectness"],
             "loss_proposals": found["loss_rpn_box_reg"],
-            "loss_boxes": box_loss,
+            "loss_boxes": torch.stack([moved.sum() * 0, *lost_by]).sum(),
         }
         return Output(logits, {"labels": torch.cat(labels), "boxes": torch.cat(boxes), **whose(counts, logits), **lost})
 
@@ -150,8 +151,8 @@ class _EachPicture(RegionProposalNetwork):  # type: ignore[misc]
         self,
         objectness: Tensor,
         pred_bbox_deltas: Tensor,
-        labels: list[Tensor],
-        regression_targets: list[Tensor],
+        labels: Sequence[Tensor],
+        regression_targets: Sequence[Tensor],
     ) -> tuple[Tensor, Tensor]:
         parts = zip(
             objectness.view(len(labels), -1),
@@ -216,6 +217,23 @@ def _pool(body: Body) -> MultiScaleRoIAlign:
     """
     pool = MultiScaleRoIAlign([stage.path for stage in body.stages], output_size=_SIDE, sampling_ratio=2)
     pool.scales = [1 / stage.stride for stage in body.stages]
-    levels = [stage.stride.bit_length() - 1 for stage in body.stages]
-    pool.map_levels = initLevelMapper(levels[0], levels[-1])
+    pool.map_levels = _Levels([stage.stride.bit_length() - 1 for stage in body.stages])
     return pool
+
+
+class _Levels(LevelMapper):  # type: ignore[misc]
+    """Tells which map a box is read from: of its size's level, or of the nearest finer one that there is.
+
+    torchvision takes for granted that each map is half as large as the one before it.
+
+    Args:
+        levels: binary logarithm of each map's stride, ascending.
+    """
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__(levels[0], levels[-1])
+        self.levels = levels
+
+    def __call__(self, boxlists: list[Tensor]) -> Int[Tensor, " boxes"]:
+        level = super().__call__(boxlists) + self.k_min
+        return torch.stack([level >= other for other in self.levels[1:]]).sum(0)

@@ -14,7 +14,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from limbeck.core.batch import Output, Pictures
 from limbeck.core.config import Count, Flag, Fraction, Positive
-from limbeck.models.detector import PROPORTIONS, Channels, Detector, Seen, pyramid_of, strides_of, targets_of, whose
+from limbeck.models.detector import PROPORTIONS, Channels, Detector, Seen, exact, pyramid_of, strides_of, targets_of
 from limbeck.models.stages import Body, Stages
 
 
@@ -54,6 +54,7 @@ class RetinaNetDetector(Detector):
             anchor_generator=AnchorGenerator(sizes, (PROPORTIONS,) * len(sizes)),
             score_thresh=score,
         )
+        exact(self.retina.head)
 
     def pyramid(self, images: Float[Tensor, "batch 3 height width"]) -> OrderedDict[str, Tensor]:
         """Return the feature pyramid, with two more levels."""
@@ -68,13 +69,11 @@ class RetinaNetDetector(Detector):
             "loss_classes": found["classification"] * len(view.sizes),
             "loss_boxes": found["bbox_regression"] * len(view.sizes),
         }
-        nothing = told["cls_logits"].new_empty(0, self.classes)
-        none = torch.empty(0, dtype=torch.int64, device=nothing.device)
-        return Output(nothing, {"labels": none, **whose([0] * len(view.sizes), nothing), **lost})
+        return Output(told["cls_logits"].new_empty(0, self.classes), lost)
 
     def follow(self, seen: Seen, like: Output) -> Output:
         """Tell nothing, as the other has."""
-        return Output(like.logits.detach(), like.beside)
+        return Output(like.logits.detach())
 
     def find(self, seen: Seen) -> list[dict[str, Tensor]]:
         """Return boxes as torchvision does."""

@@ -18,7 +18,7 @@ from torchvision.ops import Conv2dNormActivation, box_iou
 from limbeck.core.batch import Output, Pictures
 from limbeck.core.config import Count, Flag, Fraction
 from limbeck.errors import LimbeckError
-from limbeck.models.detector import Channels, Detector, Seen, targets_of, whose
+from limbeck.models.detector import Channels, Detector, Seen, exact, targets_of, whose
 from limbeck.models.stages import Body, Stages
 
 _Maps = Annotated[int, Field(ge=1, le=8)]
@@ -60,7 +60,7 @@ class SSDLiteDetector(Detector):
         )
         generator = DefaultBoxGenerator([[2, 3]] * maps, min_ratio=0.2, max_ratio=0.95)
         each = generator.num_anchors_per_location()
-        head = SSDLiteHead(channels + more, each, classes, nn.BatchNorm2d)
+        head = exact(SSDLiteHead(channels + more, each, classes, nn.BatchNorm2d))
         self.ssd = SSD(Channels(0), generator, (1, 1), classes, head=head, score_thresh=score)
 
     def pyramid(self, images: Float[Tensor, "batch 3 height width"]) -> OrderedDict[str, Tensor]:
@@ -86,7 +86,8 @@ class SSDLiteDetector(Detector):
             wanted = self.ssd.box_coder.encode_single(framed, anchors[i][things])
             number = max(1, len(things))
             found.append(functional.smooth_l1_loss(moved[i, things], wanted, reduction="sum") / number)
-            hardest = _hardest(logits[i], matched < 0, int(self.ssd.neg_to_pos_ratio) * number)
+            others = min(int(self.ssd.neg_to_pos_ratio) * number, len(matched) - len(things))
+            hardest = _hardest(logits[i], matched < 0, others)
             places.append(torch.cat([things, hardest]) + i * len(matched))
             labels.append(torch.cat([target["labels"][matched[things]], torch.zeros_like(hardest)]))
             weights.append(logits.new_full((len(labels[-1]),), 1 / number))
@@ -94,7 +95,13 @@ class SSDLiteDetector(Detector):
         beside = whose([len(one) for one in labels], logits) | {"weight": torch.cat(weights)}
         return Output(
             logits.flatten(0, 1)[chosen],
-            {"labels": torch.cat(labels), "places": chosen, **beside, "loss_boxes": torch.stack(found).sum()},
+            {
+                "labels": torch.cat(labels),
+                "places": chosen,
+                "grids": _grids(seen),
+                **beside,
+                "loss_boxes": torch.stack(found).sum(),
+            },
         )
 
     def follow(self, seen: Seen, like: Output) -> Output:
@@ -107,7 +114,12 @@ class SSDLiteDetector(Detector):
         beside = like.beside
         if "places" not in beside:
             raise LimbeckError("SSD can only follow another SSD: let one of the same kind teach it")
-        kept = ("labels", "places", "counts", "pictures", "weight")
+        if not torch.equal(beside["grids"], own := _grids(seen)):
+            raise LimbeckError(
+                f"SSD can only follow another one with the same anchors, and this one has maps of {_sides(own)}, the "
+                f"other of {_sides(beside['grids'])}: take backbones, stages and maps that give the same"
+            )
+        kept = ("labels", "places", "grids", "counts", "pictures", "weight")
         return Output(told["cls_logits"].flatten(0, 1)[beside["places"]], {name: beside[name] for name in kept})
 
     def find(self, seen: Seen) -> list[dict[str, Tensor]]:
@@ -127,15 +139,24 @@ class SSDLiteDetector(Detector):
         return matched
 
 
+def _grids(seen: Seen) -> Int[Tensor, "maps 2"]:
+    """Return height and width of each map, by which the anchors are laid out; they stay on the host."""
+    return torch.tensor([one.shape[2:] for one in seen.maps.values()])
+
+
+def _sides(grids: Int[Tensor, "maps 2"]) -> str:
+    return ", ".join(f"{height}x{width}" for height, width in grids.tolist())
+
+
 def _hardest(
     logits: Float[Tensor, "anchors classes"], free: Bool[Tensor, " anchors"], count: int
 ) -> Int[Tensor, " chosen"]:
-    """Return the free anchors, so many at most, that are least believed to be background."""
+    """Return so many free anchors, those that are least believed to be background."""
     with torch.no_grad():
         lost = functional.cross_entropy(
             logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device), reduction="none"
         )
-        return lost.masked_fill(~free, -torch.inf).topk(min(count, int(free.sum()))).indices
+        return lost.masked_fill(~free, -torch.inf).topk(count).indices
 
 
 def _downwards(inside: int, outside: int) -> nn.Sequential:
