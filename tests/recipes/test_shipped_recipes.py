@@ -5,17 +5,22 @@ import itertools
 import pytest
 
 from limbeck.core.config import fields_of
-from limbeck.models import parameters
+from limbeck.data.boxes.load import BoxData
+from limbeck.models import parameters, task_of
+from limbeck.models.table import backbone_of
 from limbeck.recipes import read_recipe, recipe_names, recipe_tree
 from limbeck.recipes.parse import parse
 from limbeck.recipes.read import plan
 from limbeck.recipes.scale import SCALES
+from limbeck.recipes.scale_boxes import BOX_SCALES
 from limbeck.recipes.scale_text import TEXT_SCALES
 from limbeck.recipes.shipped import recipe_tables, recipe_text
 from limbeck.teachers.relation import outline
 
 ROWS = {
-    "cifar100": 15, "claims/cifar100": 37, "digits": 9, "fashion_mnist": 15, "eskd/cifar10_bars": 44,
+    "cifar100": 15, "claims/cifar100": 37, "detection/bccd": 5, "detection/coco": 2, "detection/voc": 10,
+    "detection/voc_taught_backbone": 4, "detection/voc_taught_detector": 4,
+    "digits": 9, "fashion_mnist": 15, "eskd/cifar10_bars": 44,
     "eskd/cifar10_depth": 25, "eskd/cifar10_sequences": 8, "eskd/cifar10_short": 40, "eskd/cifar10_width": 12,
     "eskd/cifar100": 11, "eskd/fashion_mnist": 11, "eskd/imagenet": 10, "iekd/cifar10": 62, "iekd/cifar100": 26,
     "iekd/imagenet": 5, "iekd/overhaul": 9, "iekd/repdistiller": 38, "kd/cifar100": 3, "kdcl/cifar100": 24,
@@ -56,9 +61,9 @@ def size(built):
     return lambda model: parameters(built(model))
 
 
-def test_there_are_591_recipes_in_29_tables(plans):
+def test_there_are_616_recipes_in_34_tables(plans):
     assert {table: len(rows) for table, rows in recipe_tables().items()} == ROWS
-    assert [len(by_name) for by_name in plans.values()] == [591, 591, 591]
+    assert [len(by_name) for by_name in plans.values()] == [616, 616, 616]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -66,8 +71,17 @@ def test_networks_keep_their_order_and_none_grows(plans, size, scale):
     for name, paper in plans["paper"].items():
         models = [(stage.model, plans[scale][name].stages[key].model) for key, stage in paper.stages.items()]
         for (large, small), (other_large, other_small) in itertools.product(models, repeat=2):
-            assert (size(large) < size(other_large)) == (size(small) < size(other_small)), name
+            if task_of(large) == task_of(other_large):
+                assert (size(large) < size(other_large)) == (size(small) < size(other_small)), name
         assert all(0 < size(small) <= size(large) for large, small in models)
+
+
+@pytest.mark.parametrize("scale", [*SCALES, "paper"])
+def test_a_detector_stands_on_what_its_classifier_has_become(plans, scale):
+    for name, by_name in plans[scale].items():
+        for stage in by_name.stages.values():
+            if stage.backbone is not None:
+                assert backbone_of(stage.model) == by_name.stages[stage.backbone.stage].model, name
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -81,6 +95,14 @@ def test_a_scaled_recipe_is_small(plans, scale):
                 assert stage.data.tokenizer.vocabulary == text.vocabulary
                 assert stage.training.epochs <= text.epochs
                 assert stage.model.options in text.ladder
+                continue
+            if isinstance(stage.data, BoxData):
+                boxes = BOX_SCALES[scale]
+                assert (stage.data.examples, stage.data.tested) == (boxes.examples, boxes.tested)
+                assert stage.data.shorter <= boxes.shorter
+                assert stage.training.epochs <= boxes.epochs
+                assert all(stage.model.options.get(key, value) == value for key, value in boxes.options.items())
+                assert backbone_of(stage.model) in limits.ladder
                 continue
             assert stage.model in limits.ladder or stage.model.name == "cnn"
             assert stage.data.examples <= limits.examples
@@ -107,11 +129,11 @@ def test_every_table_says_what_it_is():
 
 def test_references_are_numbers_with_a_source():
     with_reference = [name for name in recipe_names() if "reference" in recipe_tree(name)]
-    assert len(with_reference) == 3 + 24 + 30 + 25 + 5 + 47 + 42 + 38 + 9 + 5 + 131
+    assert len(with_reference) == 3 + 24 + 30 + 25 + 5 + 47 + 42 + 38 + 9 + 5 + 131 + 2
     for name in with_reference:
         reference = recipe_tree(name)["reference"]
         assert isinstance(reference["source"], str)
-        assert 0 < reference["error"] < 100
+        assert 0 < reference["ap" if name.startswith("detection/") else "error"] < 100
         peers = reference.get("peer_errors", [])
         assert all(0 < error < 100 for error in peers)
         assert len(peers) in {0, len(recipe_tree(name).get("peers", []))}
