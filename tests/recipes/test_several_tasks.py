@@ -72,8 +72,8 @@ def test_a_scale_grows_nothing():
     [
         (
             {"stages": {"detector": {"backbone": {"run": "runs/mine"}}}},
-            "mine: scale tiny cannot shrink a backbone that is not a stage of the recipe: train it as a stage, or leave "
-            "the scale out",
+            "mine: scale tiny cannot shrink a backbone that is not a stage of the recipe: train it as a stage, or "
+            "leave the scale out",
         ),
         (
             {

@@ -29,7 +29,7 @@ BOXES = ("voc_map", "voc07_map", "ap", "ap50", "ap75")
 def finished(tmp_path):
     """Return a function that writes a finished run's folder: finished("a", seed=1, figures={"error": 0.2})."""
 
-    def write(name, seed=0, figures=None, *, recipe=None, teacher=None, test="t", best=True, group=None):
+    def write(name, seed=0, figures=None, *, recipe=None, teacher=None, test="t", best=True, group=None, backbone=None):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         tree = {
@@ -42,8 +42,9 @@ def finished(tmp_path):
         } | (recipe or {})
         (folder / "recipe.yaml").write_text(yaml.safe_dump({**tree, "seed": seed}))
         environment = {
-            "group": group or f"{sorted(tree.items())}{teacher}".encode().hex(),
+            "group": group or f"{sorted(tree.items())}{teacher}{backbone}".encode().hex(),
             "teacher": teacher,
+            "backbone": backbone,
             "content": {"test data": test},
             "versions": {"torch": "2"},
             "device": "x86_64",

@@ -63,6 +63,13 @@ def test_methods_are_told_apart_by_name_alone(finished):
     assert labels(*folders, finished("c", recipe=PSKD)) == ["cross_entropy", "kd", "pskd"]
 
 
+def test_detectors_are_told_apart_by_what_they_stand_on(finished):
+    folders = [finished(name, backbone=f"resnet8 by {name} for 60 epochs, last") for name in ("cross_entropy", "pskd")]
+    assert labels(*folders) == [
+        f"cross_entropy, backbone=resnet8 by {name} for 60 epochs, last" for name in ("cross_entropy", "pskd")
+    ]
+
+
 def test_one_method_is_told_apart_by_what_differs(finished):
     low, high = ({"method": {"name": "pskd", "alpha": alpha}} for alpha in (0.1, 0.9))
     assert labels(finished("a", recipe=low), finished("b", recipe=high), finished("c")) == [

@@ -193,15 +193,14 @@ def labels_of(trees: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def described(run: FinishedRun) -> dict[str, Any]:
     """Return the leaves of a recipe that may tell it from others: neither its teacher's place nor its seed, say."""
-    leaves, apart = flat(run.recipe).items(), {"task", "teacher", "reference"}
+    leaves, apart = flat(run.recipe).items(), {"task", "teacher", "backbone", "reference"}
     tree = {key: value for key, value in leaves if key not in _SILENT and key.partition(".")[0] not in apart}
     if peers := run.recipe.get("peers"):
         models = [run.recipe["model"], *(peer["model"] for peer in peers)]
         number = run.student.removeprefix("student-")
         own = {"model": models[int(number)]} if number.isdecimal() else {}
         tree = {key: value for key, value in tree.items() if not key.startswith("model.")} | flat(own)
-    if run.environment.get("teacher"):
-        tree["teacher"] = run.environment["teacher"]
+    tree |= {name: run.environment[name] for name in ("teacher", "backbone") if run.environment.get(name)}
     return tree | ({} if run.student == "student" else {"student": run.student})
 
 

@@ -238,7 +238,7 @@ def made_of(outcome: Outcome) -> list[str]:
         lines.append(f"{label}: {', '.join(found) or 'none'}" + (" (mixed!)" if len(found) > 1 else ""))
     trained = sorted({", ".join(f"{k} {v}" for k, v in one.environment.get("versions", {}).items()) for one in made})
     lines += [f"trained with: {one}" for one in trained]
-    teachers = sorted({str(one.environment["teacher"]) for one in made if one.environment.get("teacher")})
-    if teachers:
-        lines.append(f"teachers: {', '.join(teachers)}")
+    for what in ("teacher", "backbone"):
+        if named := sorted({str(one.environment[what]) for one in made if one.environment.get(what)}):
+            lines.append(f"{what}s: {', '.join(named)}")
     return lines
