@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from limbeck.core import Objective, Room
 from limbeck.data.examples import Members
@@ -94,6 +96,75 @@ def train(tmp_path):
             )
 
     return one
+
+
+COLOURS = {"blue": (40, 60, 200), "red": (200, 50, 40)}
+
+
+def write_voc(root, train=8, test=4, sizes=((64, 64),)):
+    """Write pictures with a coloured rectangle in each half, in the layout of VOC; one has none."""
+    chance = random.Random(0)
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (root / folder).mkdir(parents=True)
+    for split, count in {"train": train, "test": test}.items():
+        names = [f"{split}{number}" for number in range(count)]
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+        for number, name in enumerate(names):
+            height, width = sizes[number % len(sizes)]
+            pixels = np.full((height, width, 3), 128, np.uint8)
+            things = ""
+            for half, colour in enumerate(chance.sample(sorted(COLOURS), 2) if name != "train1" else ()):
+                left, top = half * width // 2 + chance.randrange(width // 8), chance.randrange(height // 4)
+                right, bottom = left + width // 4 + chance.randrange(width // 8), top + height // 2
+                pixels[top:bottom, left:right] = COLOURS[colour]
+                frame = {"xmin": left + 1, "ymin": top + 1, "xmax": right, "ymax": bottom}
+                told = "".join(f"<{side}>{value}</{side}>" for side, value in frame.items())
+                things += f"<object><name>{colour}</name><bndbox>{told}</bndbox></object>"
+            Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.png")
+            size = f"<size><width>{width}</width><height>{height}</height></size>"
+            (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{things}</annotation>")
+    return root
+
+
+@pytest.fixture(scope="session")
+def voc(tmp_path_factory):
+    """Return a function that writes pictures with boxes once and says where: voc(train=8, test=4)."""
+    written = {}
+
+    def folder(**how):
+        key = repr(how)
+        if key not in written:
+            written[key] = write_voc(tmp_path_factory.mktemp("voc"), **how)
+        return written[key]
+
+    return folder
+
+
+@pytest.fixture
+def detection(voc):
+    """Return a function that gives a recipe of detection which trains in seconds, by name of the detector."""
+    options = {
+        "faster_rcnn": {"width": 8, "head": 16, "boxes": 16},
+        "ssdlite": {"maps": 4},
+        "retinanet": {"width": 32},
+    }
+
+    def recipe(kind="faster_rcnn", **fields):
+        model = {"name": kind, "backbone": {"name": "cnn", "width": 4}, "stages": 2, "frozen": True} | options[kind]
+        return {
+            "task": "detection",
+            "data": {
+                "source": {"name": "voc", "root": str(voc()), "train": "train", "test": "test"},
+                "shorter": 64,
+                "square": True,
+                "workers": 0,
+            },
+            "model": model,
+            "optimiser": {"name": "sgd", "lr": 0.01, "weight_decay": 0.0},
+            "training": {"epochs": 2, "batch_size": 4},
+        } | fields
+
+    return recipe
 
 
 class Stopped(Exception):

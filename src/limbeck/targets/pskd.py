@@ -69,13 +69,13 @@ class PSKD(TargetWriter):
     average: Fraction = 0.0
 
     def __post_init__(self) -> None:
-        self.needs = Needs(ids=self.memory == "predictions")
         if self.weights is not None and len(self.weights) != self.window:
             raise ValueError(f"a window of {self.window} epochs needs as many weights, and has {len(self.weights)}")
         if self.memory == "model":
             fields = [field for field in dataclasses.fields(self) if field.name not in {"alpha", "memory"}]
             if changed := [field.name for field in fields if getattr(self, field.name) != field.default]:
                 raise ValueError(f"memory: model keeps no predictions, so {changed[0]} means nothing: leave it out")
+        self.needs = Needs(ids=self.memory == "predictions")
         self._memory: Memory | None = None
 
     def check(self, classes: int) -> None:

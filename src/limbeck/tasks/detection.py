@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck import files
 from limbeck.core.batch import Batch, Output, Pictures, Units, View
@@ -27,6 +27,7 @@ from limbeck.data.examples import Examples
 from limbeck.errors import LimbeckError, NonFiniteLossError
 from limbeck.metrics.detection import error_of, figures_of, per_class, require_evaluator
 from limbeck.models import task_of
+from limbeck.models.table import DETECTORS
 from limbeck.tasks.task import DIVERGED, EvaluatedTask, Setting
 
 # pictures that are looked at together, where nothing is learned
@@ -106,6 +107,14 @@ class Detection(EvaluatedTask):
         if found := [why for why, holds in wrong.items() if holds]:
             raise ValueError(f"{found[0]} (task is detection)")
 
+    def check_teacher(self, teacher: nn.Module, student: nn.Module, where: str) -> None:
+        """Refuse another kind of detector: it does not choose the boxes that the student chooses among."""
+        if type(teacher) is not type(student):
+            raise LimbeckError(
+                f"{where}: the teacher is {_kind(teacher)} and the student {_kind(student)}, and classes are told of "
+                "the same boxes: take one kind of detector"
+            )
+
     def trial(self, examples: Examples, device: torch.device) -> tuple[View, str]:
         """Return up to two pictures of the split."""
         require_evaluator()
@@ -175,6 +184,11 @@ def _found(output: Output, batch: Batch, sizes: NDArray[np.int64]) -> Found:
     of = pictures.astype(np.int64)
     scale = (sizes[ids] / np.array(view.sizes))[of][:, [1, 0, 1, 0]]
     return Found(ids[of], (boxes * scale).astype(np.float32), classes.astype(np.int64), scores)
+
+
+def _kind(network: nn.Module) -> str:
+    names = {builder.build: name for name, builder in DETECTORS.items()}
+    return names.get(type(network), "no detector")
 
 
 def _joined(parts: Sequence[Found]) -> Found:

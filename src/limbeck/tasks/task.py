@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck.core.batch import Batch, Output, Units, View
 from limbeck.core.cohort import Cohort
@@ -73,6 +73,18 @@ class EvaluatedTask(ABC):
 
         Raises:
             ValueError: says what, and how to mend it.
+        """
+
+    def check_teacher(self, teacher: nn.Module, student: nn.Module, where: str) -> None:
+        """Refuse a teacher that does not tell what the student is asked.
+
+        Args:
+            teacher: the network, which may be without weights.
+            student: likewise.
+            where: how errors call the student's stage.
+
+        Raises:
+            LimbeckError: says why.
         """
 
     @abstractmethod

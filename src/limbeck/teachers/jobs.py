@@ -59,6 +59,8 @@ def make_job(
     if teacher is not None:
         for relation, network in itertools.product(stage.relations, networks):
             check_relation(relation, teacher.net, network, name)
+        for network in networks:
+            stage.task.check_teacher(teacher.net, network, name)
     stands_on = None
     if stage.backbone is not None:
         based = stage.backbone

@@ -288,4 +288,6 @@ class Plan:
             teaching, *learning = (outline(m, len(classes)) for m in (taught, *stage.networks))
             for relation, network in itertools.product(stage.relations, learning):
                 check_relation(relation, teaching, network, f"stage {name!r}")
+            for network in learning:
+                stage.task.check_teacher(teaching, network, f"stage {name!r}")
         return loaded
