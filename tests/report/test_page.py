@@ -1,10 +1,12 @@
 """The HTML page: one file that works offline, in which a user's words are words."""
 
 import pytest
+from jinja2 import Environment, PackageLoader
 from pages import Tags
 
 from limbeck.errors import LimbeckError
 from limbeck.report.compare import group, read_runs
+from limbeck.report.drawing import words
 from limbeck.report.page import write_page
 
 EVIL = "<script>alert(1)</script>"
@@ -56,3 +58,16 @@ def test_damaged_predictions_are_named_and_no_page_is_written(page, finished, tm
     with pytest.raises(LimbeckError, match=r"c/predictions\.npz is missing or damaged"):
         write_page(group(read_runs([folder])), "last", tmp_path / "page.html", "one")
     assert not (tmp_path / "page.html").exists()
+
+
+def test_columns_of_words_are_read_from_the_left():
+    rows = [
+        {"cell": "a", "n": "3", "verdict": "undecided", "seeds": "664", "what": "KD, T 4"},
+        {"cell": "b", "n": "–", "verdict": "–", "seeds": "more than 1000", "what": "labels <alone>"},
+    ]
+    loader = PackageLoader("limbeck.report", "")
+    environment = Environment(loader=loader, autoescape=True)
+    environment.filters["words"] = words
+    tags = Tags(environment.from_string("{% from 'grid.html' import grid %}{{ grid(rows) }}").render(rows=rows))
+    found = [attributes.get("class") for tag, attributes in tags.found if tag in {"th", "td"}]
+    assert found == ["words", None, "words", None, "words"] * 3

@@ -51,7 +51,15 @@ def write_html(path: Path, template: str, **values: Any) -> None:
     loader = PackageLoader("limbeck.report", "")
     environment = Environment(loader=loader, autoescape=select_autoescape(["html"]))
     environment.globals["plotly_script"] = get_plotlyjs
+    environment.filters["words"] = words
     files.write(path, environment.get_template(template).render(values))
+
+
+def words(rows: Sequence[Mapping[str, str]]) -> set[str]:
+    """Return the columns of a table that hold words, which are read from the left."""
+    first = rows[0] if rows else {}
+    columns = {name: [row[name] for row in rows if row.get(name, "–") not in {"", "–"}] for name in first}
+    return {name for name, texts in columns.items() if texts and all(text[0].isalpha() for text in texts)}
 
 
 def numbers_file(page: Path) -> Path:
