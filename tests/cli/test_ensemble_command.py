@@ -78,3 +78,45 @@ def test_what_is_no_ensemble_is_one_line(done, refused, tiny, three, words, reas
     if "runs/other" in words:
         tiny("digits/baseline", "data.classes=5", "--folder", "runs/other")
     assert reason in refused("ensemble", *words)
+
+
+PAIR = RECIPE.replace(
+    "generations: 3",
+    """
+stages:
+  pair: {method: dml, peers: [{name: cnn, width: 3}]}
+  student: {teacher: {stage: pair, student: 1, which: best}}
+""",
+)
+
+
+def test_a_sequence_takes_the_student_and_the_weights_that_taught(done, refused, tmp_path):
+    (tmp_path / "pair.yaml").write_text(PAIR)
+    done("train", "pair.yaml", "--folder", "runs/one", "stages.pair.training.epochs=4")
+    ran = done("ensemble", "runs/one", "--sequence")
+    members = pd.read_csv(tmp_path / "ensemble.csv")[lambda lines: lines.of == "member"]
+    (stage,) = (tmp_path / "runs/stages").iterdir()
+    assert list(members.network) == [f"runs/stages/{stage.name}/student-1", "runs/one"]
+    assert list(members.weights) == ["best", "last"]
+    assert f"{stage.name}/student-1 (cnn, dml), best weights" in ran.out
+    with np.load(stage / predictions_file("student-1")) as said:
+        assert members.nll[0] == pytest.approx(summary(said["best_logits"], said["labels"])["nll"])
+    done("ensemble", "runs/one", "--sequence", "--which", "best")
+    assert list(pd.read_csv(tmp_path / "ensemble.csv").weights.dropna()) == ["best", "best"]
+    # a network that taught and one that is named are one
+    said = refused("ensemble", "runs/one", f"runs/stages/{stage.name}/student-1", "--sequence", "--which", "best")
+    assert "student-1 is in the ensemble twice" in said
+
+
+def test_a_teacher_whose_answers_are_not_kept_is_named(done, refused, tmp_path):
+    (tmp_path / "kept.yaml").write_text(RECIPE.replace("generations: 3", "teacher: {which: epoch-1}\ngenerations: 2"))
+    done("train", "kept.yaml", "--folder", "runs/kept")
+    said = refused("ensemble", "runs/kept", "--sequence")
+    assert "taught with its weights epoch-1, and a run keeps the answers of its last and best weights alone" in said
+    (weights,) = (tmp_path / "runs/stages").glob("*/student.safetensors")
+    given = weights.relative_to(tmp_path)
+    (tmp_path / "file.yaml").write_text(RECIPE.replace("generations: 3", f"teacher: {{weights: {given}}}"))
+    done("train", "file.yaml", "--folder", "runs/file")
+    assert refused("ensemble", "runs/file", "--sequence") == (
+        f"the teacher of runs/file is no run but {given}, whose answers no folder keeps"
+    )

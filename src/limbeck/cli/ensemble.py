@@ -22,9 +22,11 @@ def ensemble(
         ),
     ],
     sequence: Annotated[
-        bool, typer.Option("--sequence", help="take with each run those that taught it, back to the first teacher")
+        bool, typer.Option("--sequence", help="take with each run those that taught it, as they taught")
     ] = False,
-    which: Annotated[Which, typer.Option(help="the last weights, or the best on the validation split")] = Which.last,
+    which: Annotated[
+        Which, typer.Option(help="of the runs named: the last weights, or the best on the validation split")
+    ] = Which.last,
     out: Annotated[Path, typer.Option(help="where the page goes, its numbers beside it in .csv")] = Path(
         "ensemble.html"
     ),
@@ -39,9 +41,9 @@ def ensemble(
 
     parts = {"ensemble": runs[:at]} if at == len(runs) else {"first": runs[:at], "second": runs[at + 1 :]}
     groups = [
-        join(name, members_of([Path(run) for run in named], sequence), which.value) for name, named in parts.items()
+        join(name, members_of([Path(run) for run in named], sequence, which.value)) for name, named in parts.items()
     ]
     figures, measures = write_ensembles(groups, out)
-    print_rows(figures, f"Test set, {which.value} weights: each network, and the mean of their probabilities")
+    print_rows(figures, "Test set: each network, and the mean of their probabilities")
     print_rows(measures, "How differently they err")
     print(f"written: {out}, {out.with_suffix('.csv')}")

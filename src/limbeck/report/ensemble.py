@@ -37,6 +37,18 @@ ABOUT = (
 )
 
 
+class Member(NamedTuple):
+    """A network of an ensemble.
+
+    Attributes:
+        network: it.
+        which: its weights.
+    """
+
+    network: FinishedRun
+    which: Which
+
+
 class Joined(NamedTuple):
     """An ensemble.
 
@@ -49,63 +61,77 @@ class Joined(NamedTuple):
     """
 
     name: str
-    members: list[FinishedRun]
+    members: list[Member]
     alone: list[dict[str, float]]
     together: dict[str, float]
     pairs: dict[tuple[int, int], Diversity]
 
 
-def members_of(runs: Sequence[Path], sequence: bool) -> list[FinishedRun]:
+def members_of(runs: Sequence[Path], sequence: bool, which: Which) -> list[Member]:
     """Return the networks of an ensemble.
 
     Args:
         runs: run folders, folders of run folders, or RUN/student-1.
-        sequence: also take the runs that led to each, teacher by teacher.
+        sequence: also take who led to each, teacher by teacher: the student and the weights that taught.
+        which: the weights of those that are named.
 
     Raises:
-        LimbeckError: no finished runs; one network twice, or one alone.
+        LimbeckError: no finished runs; one network twice, or one alone; a teacher's answers are not kept.
     """
-    found: list[FinishedRun] = []
+    found: list[Member] = []
     for run in runs:
-        if run.is_dir():
-            places = [student.folder for student in read_runs([run])]
-            for place in dict.fromkeys(places):
-                line = lineage(place) if sequence else [place]
-                found += [one for each in line for one in read_students(each) if one.student != ENSEMBLE]
-        elif sequence:
-            raise LimbeckError(f"--sequence takes whole runs with those that taught them: name {run.parent}, not {run}")
-        else:
-            found.append(read_student(run))
-    named = [path_of(one) for one in found]
-    resolved = [Path(name).resolve() for name in named]
-    if twice := [name for name, place in zip(named, resolved, strict=True) if resolved.count(place) > 1]:
+        places = dict.fromkeys(one.folder for one in read_runs([run])) if run.is_dir() else [run]
+        for place in places:
+            whole = [one for one in read_students(place) if one.student != ENSEMBLE] if run.is_dir() else []
+            named = whole or [read_student(place)]
+            found += _teachers(named[0].folder) if sequence else []
+            found += [Member(one, which) for one in named]
+    keys = [(Path(path_of(one.network)).resolve(), one.which) for one in found]
+    if twice := [path_of(one.network) for one, key in zip(found, keys, strict=True) if keys.count(key) > 1]:
         raise LimbeckError(f"{twice[0]} is in the ensemble twice: name each network once")
     if len(found) < 2:
         raise LimbeckError(f"an ensemble has at least two networks, and here is {len(found)}")
     return found
 
 
-def join(name: str, members: Sequence[FinishedRun], which: Which) -> Joined:
+def _teachers(run: Path) -> list[Member]:
+    """Return who led to a run, as they taught."""
+    found: list[Member] = []
+    for choice in lineage(run):
+        taught = Path(str(choice.run))
+        if choice.which not in {"last", "best"}:
+            raise LimbeckError(
+                f"{taught} taught with its weights {choice.which}, and a run keeps the answers of its last and best "
+                "weights alone: leave --sequence out"
+            )
+        student = taught if choice.student is None else taught / f"student-{choice.student}"
+        found.append(Member(read_student(student), "best" if choice.which == "best" else "last"))
+    return found
+
+
+def join(name: str, members: Sequence[Member]) -> Joined:
     """Return what networks say together, and how differently they err.
 
     Raises:
         LimbeckError: damaged files, or different test sets.
     """
-    check_same_test(members)
-    said = [_said(one, which) for one in members]
+    check_same_test([one.network for one in members])
+    said = [_said(one) for one in members]
     for one, other in zip(members, said, strict=True):
         if not np.array_equal(other.ids, said[0].ids) or other.logits.shape != said[0].logits.shape:
-            raise LimbeckError(f"{members[0].folder} and {one.folder} answered other images, or have other classes")
+            first = members[0].network.folder
+            raise LimbeckError(f"{first} and {one.network.folder} answered other images, or have other classes")
     together = ensemble(said)
     alone = [summary(one.logits, one.labels) for one in said]
     pairs = pairwise([right(one.logits, one.labels) for one in said])
     return Joined(name, list(members), alone, summary(together.logits, together.labels), pairs)
 
 
-def _said(member: FinishedRun, which: Which) -> Predictions:
-    if which not in member.results:
-        raise LimbeckError(f"{member.folder} has no {which} weights: it was trained without a validation split")
-    return read_predictions(member.folder, member.student, which)
+def _said(member: Member) -> Predictions:
+    network, which = member
+    if which not in network.results:
+        raise LimbeckError(f"{network.folder} has no {which} weights: it was trained without a validation split")
+    return read_predictions(network.folder, network.student, which)
 
 
 def write_ensembles(groups: Sequence[Joined], out: Path) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
@@ -115,7 +141,7 @@ def write_ensembles(groups: Sequence[Joined], out: Path) -> tuple[list[dict[str,
         LimbeckError: the groups have other test sets or numbers of members; a name that is no page's.
     """
     numbers = numbers_file(out)
-    check_same_test([group.members[0] for group in groups])
+    check_same_test([group.members[0].network for group in groups])
     if len({len(group.members) for group in groups}) > 1:
         first, second = (len(group.members) for group in groups)
         raise LimbeckError(f"an ensemble of {first} against one of {second}: compare as many networks with as many")
@@ -129,7 +155,8 @@ def write_ensembles(groups: Sequence[Joined], out: Path) -> tuple[list[dict[str,
 
 def _figures(group: Joined) -> list[dict[str, str]]:
     """Return a row for each member, and one for the ensemble, as printed."""
-    named = [*zip([label_of(one) for one in group.members], group.alone, strict=True)]
+    labels = [f"{label_of(one.network)}, {one.which} weights" for one in group.members]
+    named = [*zip(labels, group.alone, strict=True)]
     return [
         {"network": label} | {one.name: one.show(values[one.key]) for one in FIGURES if one.key in values}
         for label, values in [*named, (group.name, group.together)]
@@ -152,9 +179,12 @@ def csv(groups: Sequence[Joined]) -> str:
 
     lines: list[dict[str, Any]] = []
     for group in groups:
-        paths = [path_of(one) for one in group.members]
+        paths = [path_of(one.network) for one in group.members]
         of = {"group": group.name}
-        lines += [{**of, "of": "member", "network": p, **v} for p, v in zip(paths, group.alone, strict=True)]
+        lines += [
+            {**of, "of": "member", "network": path, "weights": one.which, **values}
+            for path, one, values in zip(paths, group.members, group.alone, strict=True)
+        ]
         lines.append({**of, "of": "ensemble", **group.together})
         lines += [
             {**of, "of": "pair", "network": paths[i], "other": paths[j], **found._asdict()}
@@ -172,7 +202,7 @@ def _drawings(groups: Sequence[Joined]) -> list[go.Figure]:
         colour, name = COLOURS[i % len(COLOURS)], plain(group.name)
         places = [f"{name}: {n + 1}" for n in range(len(group.members))]
         heights = [100 * one["error"] for one in group.alone]
-        errors.add_bar(x=places, y=heights, name=f"{name}, alone", marker={"color": colour, "opacity": 0.5})
+        errors.add_bar(x=places, y=heights, name=f"{name}, alone", marker={"color": colour}, opacity=0.5)
         errors.add_bar(x=[name], y=[100 * group.together["error"]], name=f"{name}, together", marker={"color": colour})
         average = mean(list(group.pairs.values()))._asdict()
         apart.add_bar(

@@ -38,13 +38,17 @@ def teacher_of(run: Path) -> TeacherChoice | None:
     return choice
 
 
-def lineage(run: Path) -> list[Path]:
-    """Return the runs that lead to this one, each taught by the one before, from the first teacher to the run itself.
+def lineage(run: Path) -> list[TeacherChoice]:
+    """Return who led to a run, each taught by the one before, from the first teacher to the run's own.
 
     Raises:
-        LimbeckError: as `teacher_of`.
+        LimbeckError: as `teacher_of`; a teacher was no run.
     """
-    found = [run]
-    while (choice := teacher_of(found[0])) is not None and choice.run is not None:
-        found.insert(0, Path(choice.run))
+    found: list[TeacherChoice] = []
+    while (choice := teacher_of(run)) is not None:
+        if choice.run is None:
+            named = choice.weights if choice.model is None else choice.model.name
+            raise LimbeckError(f"the teacher of {run} is no run but {named}, whose answers no folder keeps")
+        found.insert(0, choice)
+        run = Path(choice.run)
     return found
