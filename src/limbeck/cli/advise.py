@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -36,6 +35,7 @@ def advise(
     from limbeck.report.advice import print_advice
     from limbeck.report.advice_page import write_advice
     from limbeck.report.advice_plan import print_plan
+    from limbeck.studies.executors import cores
     from limbeck.train.progress import Display
 
     question = ask(
@@ -53,9 +53,8 @@ def advise(
     with Display() as display:
         planned = planned_for(question, folder, accelerator, jobs, display, dry)
     print_plan(planned)
-    cores = len(os.sched_getaffinity(0))
-    if jobs == 1 and cores > 2:
-        print(f"{cores} cores are here: --jobs {cores} makes as many runs at a time, of one thread each.")
+    if jobs == 1 and (room := cores()) > 2:
+        print(f"{room} cores are here: --jobs {room} makes as many runs at a time, of one thread each.")
     if dry:
         return
     command = shlex.join(["limbeck", *sys.argv[1:]])

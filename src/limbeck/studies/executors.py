@@ -28,6 +28,11 @@ def check_place(on: str, gpus_per_run: float) -> None:
         raise LimbeckError("--gpus-per-run shares the GPUs of a Ray cluster: add --on ray, or leave it out")
 
 
+def cores() -> int:
+    """Return how many cores this process may use; where the system does not tell, as macOS, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def executor(on: str, jobs: int | None, gpus_per_run: float, prepared: Prepared, display: Display) -> Executor:
     """Return who makes the runs of a study.
 
@@ -50,8 +55,8 @@ def executor(on: str, jobs: int | None, gpus_per_run: float, prepared: Prepared,
         return Here()
     from limbeck.studies.processes import Processes
 
-    cores = len(os.sched_getaffinity(0))
-    wanted = jobs or max(1, cores // threads)
-    if wanted * threads > cores:
-        display.say(f"warning: {wanted} jobs of {threads} thread(s) share {cores} core(s), and wait for each other")
+    room = cores()
+    wanted = jobs or max(1, room // threads)
+    if wanted * threads > room:
+        display.say(f"warning: {wanted} jobs of {threads} thread(s) share {room} core(s), and wait for each other")
     return Processes(wanted, threads, prepared.folder)
