@@ -34,6 +34,10 @@ def test_no_other_text_is_one(text):
         ({"student": "rsnet110"}, "--student: model 'rsnet110' is unknown; did you mean 'resnet110'?"),
         ({"student": "{width: 3}"}, "names no model"),
         ({"student": "{name: cnn, widht: 3}"}, "has no option 'widht'; did you mean 'width'?"),
+        (
+            {"teacher": "runs/none"},
+            "--teacher runs/none: there is no finished run in such a folder, nor a model of such",
+        ),
         ({"teacher": "resnet21"}, "timm:NAME); nor is it the folder of a run"),
         ({"by": "eror"}, "--by 'eror': there is no such figure; did you mean 'error'?"),
         ({"overrides": ["model.width=3"]}, "only data, optimiser, schedule, training are open"),

@@ -50,7 +50,7 @@ def test_a_budget_that_is_too_small_is_said_before_anything_long_and_nothing_is_
             "no folder of that name is there, and no data source; did you mean 'digits'?",
         ),
         ("--student cm", "--student: model 'cm' is unknown"),
-        ("--teacher runs/gone", "--teacher: model 'runs/gone' is unknown"),
+        ("--teacher runs/gone", "--teacher runs/gone: there is no finished run in such a folder"),
         ("--budget soon", "--budget 'soon': write a time such as 90s, 30m, 2h or 1h30m"),
         ("--by eror", "--by 'eror': there is no such figure; did you mean 'error'?"),
         ("--methods kdd", "--methods: there is no candidate 'kdd'; did you mean"),

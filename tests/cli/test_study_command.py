@@ -89,7 +89,7 @@ def test_a_broken_study_is_one_line(study, refused, tmp_path, old, new, reason):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("gone.yaml", "the study gone.yaml cannot be read as text in UTF-8"),
+        ("gone.yaml", "there is no study file gone.yaml"),
         ("digits_quik", "there is no study 'digits_quik'; did you mean 'digits_quick'?"),
         ("s.yaml method=pskd", "the command line and the cell 'smooth' both set method.name"),
         ("s.yaml --on moon", "--on 'moon': write here, processes, ray or ray://HOST:PORT"),

@@ -163,6 +163,8 @@ def _source(data: str) -> dict[str, Any]:
 
 
 def _network(text: str, option: str) -> dict[str, Any]:
+    if option == "--teacher" and "/" in text and ":" not in text:
+        raise LimbeckError(f"--teacher {text}: there is no finished run in such a folder, nor a model of such a name")
     model = read_model(parse(text, f"{option} {text}") if text.lstrip().startswith("{") else text)
     if not isinstance(model, ModelSpec) or not isinstance(model.name, str):
         raise LimbeckError(f"{option} {text!r} names no model: write its name, or {{name: cnn, width: 4}}")

@@ -63,7 +63,7 @@ def parse(text: str, where: str) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise LimbeckError(f"{where}{line}: broken YAML: {problem}") from error
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise LimbeckError(f"{where}: a recipe is a mapping of names to values")
+        raise LimbeckError(f"{where}: must be a mapping of names to values")
     return tree
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Cluster(Executor):
         LimbeckError: Ray is not installed, or the cluster is not there or has less than one run needs.
     """
 
+    reads_here = False
+
     def __init__(self, address: str, jobs: int | None, gpus_per_run: float, threads: int) -> None:
         try:
             import ray
@@ -48,7 +51,10 @@ class Cluster(Executor):
         if not any(all(has.get(kind, 0) >= amount for kind, amount in wanted.items()) for has in machines):
             self._ray.shutdown()
             needs = " and ".join(f"{amount:g} {kind}(s)" for kind, amount in wanted.items())
-            raise LimbeckError(f"a run needs {needs}, and no machine of the Ray cluster has them")
+            mend = (
+                "lower --gpus-per-run or the study's threads, or join a cluster that has them by --on ray://HOST:PORT"
+            )
+            raise LimbeckError(f"a run needs {needs}, and no machine of the Ray cluster has them: {mend}")
         self._limit = jobs or 10**6
         self._board = self._ray.remote(num_cpus=0)(_Board).remote()
         self._task = self._ray.remote(num_cpus=threads, num_gpus=gpus_per_run, max_retries=0)(_execute)
@@ -143,12 +149,13 @@ def _connect(ray: Any, address: str) -> None:
     elif told not in {"", "local", "auto"}:
         raise LimbeckError(f"{told!r} is no address of a Ray cluster: write ray://HOST:PORT")
     try:
-        ray.init(
-            told or "local",
-            log_to_driver=False,
-            logging_level="ERROR",
-            **({"include_dashboard": False} if told in {"", "local"} else {}),
-        )
+        with warnings.catch_warnings(action="ignore"):  # Ray warns of what it raises as well
+            ray.init(
+                told or "local",
+                log_to_driver=False,
+                logging_level="ERROR",
+                **({"include_dashboard": False} if told in {"", "local"} else {}),
+            )
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         line = next(iter(str(error).splitlines()), "") or type(error).__name__
         hint = "; is Ray's token (RAY_AUTH_TOKEN) that of the cluster, and its version the same?" if told else ""

@@ -26,6 +26,8 @@ def study_text(name: str) -> str:
         path = SHIPPED / f"{name}.yaml"
         if name not in study_names():
             raise LimbeckError(f"there is no study {name!r}{nearest(name, study_names(), see='limbeck list studies')}")
+    if not path.exists():
+        raise LimbeckError(f"there is no study file {name}")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
