@@ -134,6 +134,8 @@ def test_an_override_that_would_undo_the_grid_is_refused(cells, override, reason
         ("[3, 5]", "1\nsignificance: 1.5", "significance: must be less than 0.5"),
         ("[3, 5]", "1\nclaims: [{claim: a, sorce: b}]", "unknown key 'sorce' in claims.0; did you mean 'source'?"),
         ("cells: [pskd]", "cells: [psk]", "axes.alpha.cells: there is no cell 'psk'; did you mean 'pskd'?"),
+        ("cells: [pskd]", "cells: []", "axis 'alpha': axes: cells is empty, so the axis would vary nothing: name some"),
+        ("axes:\n", "axes:\nthreads:\n", "axes: must be a mapping of names to values; it is None"),
         ("cells: [pskd]", "cell: [pskd]", "axis 'alpha': unknown key 'cell' in axes; did you mean 'cells'?"),
         ("field: method.alpha, ", "", "axis 'alpha': axes: a list of values needs the field"),
         ("[0.3, 0.8]", "[[0.3], 0.8]", "the value [0.3] has no short name"),
@@ -160,5 +162,5 @@ def test_the_shipped_studies_can_be_read_and_a_mistyped_one_is_told():
         assert prepare(name, None, [], "tiny", "cpu", "").claims
     with pytest.raises(LimbeckError, match=r"there is no study 'digits_quik'; did you mean 'digits_quick'\?"):
         read_study("digits_quik")
-    with pytest.raises(LimbeckError, match=r"the study gone\.yaml cannot be read"):
+    with pytest.raises(LimbeckError, match=r"there is no study file gone\.yaml"):
         read_study("gone.yaml")

@@ -55,7 +55,7 @@ def test_open_axes_are_averaged(claim):
         ("error(baseline) - .5 % < error(pskd)", -0.005),
         ("1e-2 + error(baseline) > error(pskd) + 0.03", -0.02),
         ("-0.5%+error(baseline)>error(pskd)", -0.005),
-        ("error(baseline) − 1 < error(pskd)", -1),
+        ("error(baseline) − 0.1 < error(pskd)", -0.1),
     ],
 )
 def test_numbers(claim, text, constant):
@@ -109,6 +109,10 @@ def test_what_stands_on_both_sides_falls_out(claim):
         ("error(pair) < 1", "has several students: say which, such as student-0:error(...)"),
         ("student-2:error(pair) < 1", "has no 'student-2'; did you mean 'student-1'?"),
         ("ensemble:error(pskd) < 1", "has no 'ensemble'; there are: student"),
+        ("error(pskd) < 5", "the number 5 decides it whatever the runs give, for these figures are from 0 to 1: write"),
+        ("ece(pskd) - error(baseline) < 1", "the number 1 decides it"),
+        ("error(pskd) > -2%", "the number 0.02 decides it"),
+        ("0.5*error(pskd) > 0.5", "the number 0.5 decides it"),
         ("a:b:error(pskd) < 1", "write best:, then one student:, then the figure"),
     ],
 )
@@ -126,3 +130,8 @@ def test_best_weights_need_a_validation_split(cells):
     for text in ("best:error(a) < 1", "scaled_nll(a) < 1"):
         with pytest.raises(LimbeckError, match="the cell 'a' has no validation split"):
             read_claim(Stated(text), grid, "s.yaml")
+
+
+@pytest.mark.parametrize("text", ["nll(pskd) < 5", "100*error(pskd) < 5", "error(pskd) > 0", "brier(pskd) < 1.2"])
+def test_a_number_that_decides_nothing_alone_may_stand(claim, text):
+    assert claim(text).weights

@@ -24,6 +24,9 @@ from limbeck.studies.study import Stated
 
 NAMES = (*(figure.key for figure in ALL), "scaled_nll", "scaled_ece")
 
+# from 0 to 1
+SHARES = {figure.key for figure in ALL if figure.scale >= 100} | {"scaled_ece"}
+
 _PIECE = re.compile(
     r"""\s*(?:
         (?P<figure>(?:[A-Za-z][\w-]*:)*[A-Za-z]\w*\s*\([^()]*\))
@@ -82,7 +85,8 @@ def read_claim(stated: Stated, cells: Sequence[Cell], where: str) -> Claim:
 
     Raises:
         LimbeckError: it cannot be read; a figure, cell, axis or value that is not there (the nearest is suggested); a
-            cell has several students and none is named; both sides are the same.
+            cell has several students and none is named; both sides are the same; a number
+            decides it alone.
     """
     try:
         return _read(stated, cells)
@@ -103,8 +107,21 @@ def _read(stated: Stated, cells: Sequence[Cell]) -> Claim:
     weights = {figure: weight for figure, weight in weights.items() if abs(weight) > 1e-12}
     if not weights:
         raise LimbeckError("both sides are the same, or without any figure")
+    _refuse_foregone(weights, left[1] - right[1])
     sign: Literal[-1, 1] = -1 if pieces[at][1] == "<" else 1
     return Claim(stated.claim, stated.source, stated.says, weights, left[1] - right[1], sign)
+
+
+def _refuse_foregone(weights: dict[Figure, float], constant: float) -> None:
+    """Refuse a number so large beside shares, which are from 0 to 1, that no run can make a difference."""
+    if any(figure.metric not in SHARES for figure in weights):
+        return
+    most, least = (sum(weight for weight in weights.values() if sign * weight > 0) for sign in (1, -1))
+    if (constant > 0 and constant >= -least) or (constant < 0 and constant <= -most):
+        raise LimbeckError(
+            f"the number {abs(constant):g} decides it whatever the runs give, for these figures are from 0 to 1: "
+            "write points with %, half a point as 0.5%"
+        )
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:

@@ -77,6 +77,8 @@ class Axis:
             raise ValueError(f"the value {wrong[0]!r} has no short name: write values as a mapping of names to changes")
         if len(self.changes) < len(self.values):
             raise ValueError("name each value once")
+        if self.cells == []:
+            raise ValueError("cells is empty, so the axis would vary nothing: name some, or leave cells out for all")
 
     @property
     def changes(self) -> dict[str, dict[str, Any]]:
@@ -173,7 +175,8 @@ def read_study(name: str) -> Found:
     try:
         study = TypeAdapter(Study).validate_python(tree)
     except ValidationError as error:
-        axes = {str(problem["loc"][1]) for problem in error.errors() if problem["loc"][:1] == ("axes",)}
+        places = [problem["loc"] for problem in error.errors()]
+        axes = {str(place[1]) for place in places if place[:1] == ("axes",) and len(place) > 1}
         which = f", axis {axes.pop()!r}" if len(axes) == 1 else ""
         raise LimbeckError(f"{name}{which}: {explain(error, Study)}") from error
     return Found(Path(name).stem, study)
