@@ -95,6 +95,14 @@ def test_a_folder_that_holds_another_run_says_what_differs(refused, tiny, small)
     assert "data.split_seed is 0 there and 1 here" in said
 
 
+def test_a_run_is_not_written_into_the_folder_of_a_study(refused, tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/study.json").write_text("{}")
+    said = refused("train", "digits/baseline", "--folder", "s")
+    assert said == "s is the folder of a study (study.json): choose another one"
+    assert not (tmp_path / "s/recipe.yaml").exists()
+
+
 def test_two_runs_cannot_write_one_folder(refused, tmp_path):
     (tmp_path / "run").mkdir()
     hold = (

@@ -166,5 +166,7 @@ def test_the_first_classes_only():
     assert torch.equal(plain(few.test), plain(whole.test)[torch.from_numpy(asked)])
     assert few.validation.count == 100
     assert not set(few.train.ids.tolist()) & set(few.validation.ids.tolist())
-    with pytest.raises(LimbeckError, match=r"data\.classes is 11, but digits has 10: lower it"):
-        Data(source=Digits(), classes=11).load("cpu")
+    assert Data(source=Digits(), classes=3).known_classes() == few.train.classes
+    for read in (lambda data: data.load("cpu"), Data.known_classes):
+        with pytest.raises(LimbeckError, match=r"data\.classes is 11, but digits has 10: lower it"):
+            read(Data(source=Digits(), classes=11))

@@ -47,6 +47,14 @@ def test_tokens_read_back_as_the_text(root):
     assert len(tokens.pieces) <= 280
 
 
+def test_whether_the_files_are_there_is_known_without_learning_a_vocabulary(root, monkeypatch):
+    monkeypatch.setattr(TokenizerChoice, "tokens", lambda *arguments: pytest.fail("learned"))
+    assert data(root).known_classes() is None
+    (root / "valid.de").unlink()
+    with pytest.raises(LimbeckError, match="valid.de"):
+        data(root).known_classes()
+
+
 def test_the_same_text_gives_the_same_vocabulary():
     choice = TokenizerChoice(vocabulary=280)
     first, second = (choice.tokens(FIRST + SECOND) for _ in range(2))

@@ -1,6 +1,7 @@
 """Studies that are made: their files, resuming, failures."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -256,6 +257,37 @@ def test_the_outline_counts_what_is_left(written, made, tmp_path):
     assert text == "4 runs of 2 cells, 2 finished; to train: 2 runs, 4 epochs in all, about 1 min in one process"
 
 
+def test_the_outline_does_not_count_stages_that_are_there(written, made, tmp_path):
+    recipe = (
+        (
+            "recipe:\n  data: {source: digits, examples: 60}\n  model: {name: cnn, width: 2}\n  method: kd\n"
+            "  training: {epochs: 1, batch_size: 30}\n"
+            "  stages:\n    teacher: {model: {name: cnn, width: 8}, method: cross_entropy, training.epochs: 5}\n"
+            "    assistant: {model: {name: cnn, width: 4}, teacher: {stage: teacher}, training.epochs: 3}\n"
+            "    student: {teacher: {stage: assistant}}\n"
+        )
+        .replace("training.epochs: 5", "training: {epochs: 5}")
+        .replace("training.epochs: 3", "training: {epochs: 3}")
+    )
+    text = "axes: {t: {field: stages.student.method.temperature, values: [1.0, 4.0]}}\nseeds: 2\n"
+
+    def outlined(change=lambda recipe: recipe):
+        written(text, recipe=change(recipe))
+        return outline(prepare("s.yaml", tmp_path / "out", [], None, "cpu", ""))[1]
+
+    told = "4 runs of 2 cells, 0 finished; to train: 4 runs and {} earlier stage(s), each once, {} epochs in all"
+    assert outlined() == told.format(4, 4 + 2 * (5 + 3))
+    made(text, recipe=recipe)
+    for run in (tmp_path / "out/runs").glob("t=*-seed*"):
+        shutil.rmtree(run)
+    assert outlined() == "4 runs of 2 cells, 0 finished; to train: 4 runs, 4 epochs in all"
+    # of another teacher the assistant is another one
+    assert outlined(lambda recipe: recipe.replace("width: 8", "width: 9")) == told.format(4, 4 + 2 * (5 + 3))
+    (assistant, _) = sorted((tmp_path / "out/runs/stages").glob("assistant-*"))
+    (assistant / "recipe.yaml").write_text("{")
+    assert outlined() == told.format(1, 4 + 3)
+
+
 def test_damaged_results_are_named(made, tmp_path):
     made()
     (tmp_path / "out/runs/smooth-seed0/results.json").write_text("{")
@@ -292,3 +324,43 @@ def test_two_cannot_make_one_study(made, tmp_path, monkeypatch):
     with pytest.raises(LimbeckError, match="another process is writing"):
         made()
     assert not (tmp_path / "out/study.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("data.source: {name: image_folder, root: nowhere}", "wide-seed0: nowhere/train: no such folder"),
+        ("stages: {teacher: {model: cnn, method: cross_entropy}, student: {method: kd, teacher: {stage: teacher}, "
+         "data: {classes: 5}}}", "wide-seed0: stage 'student' learns 5 classes, its teacher 'teacher' 10, or others"),
+        ("data.classes: 30", "wide-seed0: data.classes is 30, but digits has 10: lower it"),
+    ],
+)  # fmt: skip
+def test_what_no_run_could_do_is_refused_before_anything_is_written(made, tmp_path, cell, reason):
+    text = f"cells: {{narrow: {{}}, wide: {{{cell}}}}}\nseeds: 1\n"
+    with pytest.raises(LimbeckError) as told:
+        made(text)
+    assert str(told.value).startswith(reason)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_are_not_asked_for_where_nothing_is_left_to_train(made, monkeypatch):
+    made()
+    monkeypatch.setattr(making, "check_sources", lambda plans: pytest.fail("read") if plans else None)
+    made()
+
+
+def test_a_folder_of_something_else_is_left_alone(made, written, tmp_path):
+    made("cells: {a: {}}\nseeds: 1\n")
+    before = (tmp_path / "out/study.json").read_text()
+    written("cells: {a: {}, b: {method: pskd}}\nseeds: 1\n", name="other.yaml")
+    other = prepare("other.yaml", tmp_path / "out", [], None, "cpu", "")
+    with pytest.raises(LimbeckError, match=r"out is the folder of another study \(s, and this is other\): choose"):
+        outline(other)
+    with pytest.raises(LimbeckError, match=r"is the folder of a run \(environment.json\): choose another one"):
+        made(folder="out/runs/a-seed0")
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search/tune.json").write_text("{}")
+    with pytest.raises(LimbeckError, match=r"search is the folder of a search \(tune.json\): choose another one"):
+        made(folder="search")
+    assert [path.name for path in (tmp_path / "search").iterdir()] == ["tune.json"]
+    assert (tmp_path / "out/study.json").read_text() == before

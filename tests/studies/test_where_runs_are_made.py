@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from limbeck.core import LimbeckError
-from limbeck.studies import account, cluster, processes
+from limbeck.studies import account, cluster, executors, processes
 from limbeck.studies.make import prepare
 from limbeck.studies.processes import Processes
 from limbeck.studies.schedule import Course, Executor
@@ -134,6 +134,36 @@ def test_runs_that_share_a_stage_wait_until_it_is_there(written, tmp_path):
     assert maker.log[3] == ("hot-seed0", "hot-seed1")
 
 
+def test_runs_do_not_wait_for_a_stage_that_is_there(written, made, tmp_path):
+    made("seeds: 1\n", recipe=SHARED)
+    prepared = prepare(written(HOT, recipe=SHARED), tmp_path / "out", [], None, "cpu", "")
+    maker = Recorded()
+    maker.told = [
+        processes.Event("cool-seed0", "stage", "teacher"),  # it keeps weights that it did not keep
+        processes.Event("cool-seed0", "epoch", epoch=1),
+        *(processes.Event(name, "failed", "no") for name in prepared.orders),
+    ]
+
+    def wait(report):
+        event = maker.told.pop(0)
+        if event.kind == "failed":
+            maker.running.remove(event.run)
+        report(event)
+
+    maker.wait = wait
+    course = Course(prepared.orders, prepared.plans, Display(silent=True), "s")
+    assert (course.trainings, course.epochs) == (4 + 1, 3 * 5)
+    course.run(maker)
+    assert maker.log[1] == ("cool-seed0", "hot-seed0")
+
+
+def test_cores_are_counted_also_where_the_system_knows_no_shares_of_them(monkeypatch):
+    assert executors.cores() == len(os.sched_getaffinity(0))
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert executors.cores() == 6
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_study_that_is_killed_goes_on_where_it_stopped(written, made, tmp_path, jobs):
     longer = SHARED.replace("epochs: 3", "epochs: 12")
@@ -223,7 +253,10 @@ def test_a_ray_cluster_says_the_same(made, written, tmp_path, monkeypatch):
     done = subprocess.run([sys.executable, "-c", RAY], capture_output=True, text=True, cwd=tmp_path, timeout=200)
     assert done.returncode == 0, done.stderr
     same(tmp_path / "one", tmp_path / "ray")
-    assert done.stdout.splitlines()[-1] == "a run needs 5000 GPU(s), and no machine of the Ray cluster has them"
+    assert done.stdout.splitlines()[-1] == (
+        "a run needs 1 CPU(s) and 5000 GPU(s), and no machine of the Ray cluster has them: lower --gpus-per-run or the "
+        "study's threads, or join a cluster that has them by --on ray://HOST:PORT"
+    )
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Searches that are made: what they find, what they leave behind, and that a stopped one ends as one that was not."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -160,6 +161,24 @@ def test_a_shared_teacher_is_trained_once(searched, fitted, tmp_path):
     assert len(list((tmp_path / "out/trials/stages").iterdir())) == 1
     _, text = outline(outcome.prepared)
     assert text == "to train: 0 runs, 0 epochs in all"
+
+
+def test_a_teacher_that_is_there_already_is_not_counted_again(searched, prepared, tmp_path):
+    searched("kd", trials=1)
+    (tmp_path / "out/tune.json").unlink()
+    shutil.rmtree(tmp_path / "out/trials/t-kd-001")
+    assert outline(prepared("kd", trials=1))[1] == "to train: 1 runs, 2 epochs in all"
+
+
+def test_a_folder_of_something_else_and_data_that_are_missing_are_refused(searched, table, tmp_path):
+    (tmp_path / "studied").mkdir()
+    (tmp_path / "studied/study.json").write_text("{}")
+    with pytest.raises(LimbeckError, match=r"studied is the folder of a study \(study.json\): choose another one"):
+        searched("smooth", folder="studied")
+    assert [path.name for path in (tmp_path / "studied").iterdir()] == ["study.json"]
+    with pytest.raises(LimbeckError, match=r"t.yaml/smooth: data/cifar-100-python is missing"):
+        searched("smooth", "data.source=cifar100", folder="gone")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_every_recipe_gets_the_same_budget(searched, fitted):

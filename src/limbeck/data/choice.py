@@ -55,6 +55,14 @@ class DataChoice(ABC):
             LimbeckError: files are missing or broken, or the examples can't be cut so.
         """
 
+    @abstractmethod
+    def known_classes(self) -> tuple[str, ...] | None:
+        """Read the source, and return the names of its classes as the data use them; None where they are learned.
+
+        Raises:
+            LimbeckError: files are missing or broken, or there are not so many classes.
+        """
+
     @property
     def evaluated(self) -> Literal["test", "validation"]:
         """What finished runs are evaluated on."""

@@ -116,12 +116,7 @@ class Data(DataChoice):
         raw = self.source.load()
         check_labels(raw.train.labels, len(raw.classes), f"the training set of {self.source.name}")
         check_labels(raw.test.labels, len(raw.classes), f"the test set of {self.source.name}")
-        if self.classes is not None and self.classes > len(raw.classes):
-            raise LimbeckError(
-                f"data.classes is {self.classes}, but {self.source.name} has {len(raw.classes)}: "
-                "lower it, or leave it out"
-            )
-        classes = raw.classes[: self.classes]
+        classes = self._used(raw.classes)
         labels, space = raw.train.labels, len(raw.train.labels)
         kept = np.flatnonzero(labels < len(classes))
         cut: list[NDArray[np.int64] | None] = []
@@ -147,3 +142,18 @@ class Data(DataChoice):
         asked = np.flatnonzero(own < len(classes))
         test = raw.test.examples(Members(asked, own[asked], len(own), classes), plain)
         return Splits(train, validation, test, held_out)
+
+    def known_classes(self) -> tuple[str, ...]:
+        """Read the source, and return the names of the classes that are used.
+
+        Raises:
+            LimbeckError: files are missing or broken, or there are not so many classes.
+        """
+        return self._used(self.source.load().classes)
+
+    def _used(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if self.classes is not None and self.classes > len(classes):
+            raise LimbeckError(
+                f"data.classes is {self.classes}, but {self.source.name} has {len(classes)}: lower it, or leave it out"
+            )
+        return classes[: self.classes]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck import files
+from limbeck.errors import LimbeckError
 from limbeck.studies.account import Account
 from limbeck.studies.cells import Cell, expand
 from limbeck.studies.claims import Claim, read_claim
@@ -16,10 +17,11 @@ from limbeck.studies.here import Here
 from limbeck.studies.orders import Event, Order
 from limbeck.studies.outcome import Outcome, collect, judged
 from limbeck.studies.schedule import Course, Executor, finished
+from limbeck.studies.sources import check_sources
 from limbeck.studies.study import Study, read_study
-from limbeck.studies.writing import write_outcome
+from limbeck.studies.writing import FILE, write_outcome
 from limbeck.teachers.plan import Plan
-from limbeck.train.folder import held
+from limbeck.train.folder import check_owner, held
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
 
@@ -66,8 +68,25 @@ class Prepared:
         }
 
     def course(self, display: Display) -> Course:
-        """Return the runs, ready to be made."""
+        """Return the runs, ready to be made.
+
+        Raises:
+            LimbeckError: the folder is not this study's, or a run in it is another one.
+        """
+        self._check_folder()
         return Course(self.orders, self.plans, display, self.name)
+
+    def _check_folder(self) -> None:
+        check_owner(self.folder, FILE)
+        if not (self.folder / FILE).exists():
+            return
+        known = files.read_json(self.folder / FILE)
+        name = known.get("name") if isinstance(known, dict) else None
+        if name != self.name:
+            raise LimbeckError(
+                f"{self.folder} is the folder of another study ({name}, and this is {self.name}): choose another one "
+                "by --out, or remove it"
+            )
 
 
 def prepare(
@@ -104,8 +123,8 @@ def make(
         publish: writes the report of what there is; called after the study's own files, also where it is interrupted.
 
     Raises:
-        LimbeckError: the folder holds another study's runs; another process is making this study; a file cannot be
-            read or written.
+        LimbeckError: the folder holds another study's runs; data are missing; another process is making this study; a
+            file cannot be read or written.
     """
     course = prepared.course(display)
 
@@ -117,10 +136,11 @@ def make(
         return outcome
 
     account = Account(write)
-    with (
-        closing(executor() if course.trainings else Here()) as maker,
-        held(prepared.folder, Runtime("cpu", devices=1, nodes=1)),
-    ):
+    with ExitStack() as stack:
+        maker = stack.enter_context(closing(executor() if course.trainings else Here()))
+        if maker.reads_here:
+            check_sources({name: prepared.plans[name] for name in course.left})
+        stack.enter_context(held(prepared.folder, Runtime("cpu", devices=1, nodes=1)))
         try:
             if course.trainings:
                 course.run(maker, account.renew)

@@ -6,6 +6,7 @@ is there. Whoever carries the runs out is an `Executor`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ import yaml
 
 from limbeck.core.config import fields_of
 from limbeck.errors import LimbeckError
+from limbeck.plain import whole_recipe_of
 from limbeck.studies.orders import Event, Order, Report
 from limbeck.teachers.plan import Plan
 from limbeck.train.job import effective
@@ -25,7 +27,13 @@ from limbeck.train.progress import Display
 
 
 class Executor(ABC):
-    """Carries out orders."""
+    """Carries out orders.
+
+    Attributes:
+        reads_here: whether its runs read their data on this machine.
+    """
+
+    reads_here: bool = True
 
     @property
     @abstractmethod
@@ -47,12 +55,30 @@ class Executor(ABC):
 
 def stage_keys(plan: Plan) -> dict[str, str]:
     """Return a hash of each stage before the last: equal ones are one stage, trained once."""
+    return _keys({name: fields_of(stage) for name, stage in list(plan.stages.items())[:-1]})
+
+
+def stages_there(place: Path) -> set[str]:
+    """Return the keys of the finished stages in a folder, by their recipes as in `finished`; damaged ones are not told.
+
+    Args:
+        place: `stages/` beside runs.
+    """
+    found: set[str] = set()
+    for results in sorted(place.glob("*-*/results.json")):
+        folder = results.parent
+        name = folder.name.rpartition("-")[0]
+        with contextlib.suppress(LimbeckError):
+            recipe = whole_recipe_of(folder)
+            found.add(_keys(recipe.get("stages", {name: recipe})).get(name, ""))
+    return found
+
+
+def _keys(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for name, stage in list(plan.stages.items())[:-1]:
-        taught_by, stands_on = (
-            None if choice is None else keys.get(choice.stage or "") for choice in (stage.teacher, stage.backbone)
-        )
-        content = json.dumps([name, effective(fields_of(stage)), taught_by, stands_on], sort_keys=True)
+    for name, fields in stages.items():
+        before = [keys.get((fields.get(field) or {}).get("stage") or "") for field in ("teacher", "backbone")]
+        content = json.dumps([name, effective(fields), *before], sort_keys=True)
         keys[name] = hashlib.sha256(content.encode()).hexdigest()
     return keys
 
@@ -95,6 +121,11 @@ def leaves(recipe: Any) -> dict[str, Any]:
     }
 
 
+def _places(orders: Mapping[str, Order]) -> set[Path]:
+    """Return where the stages of runs go."""
+    return {Path(order.folder).parent / "stages" for order in orders.values()}
+
+
 class Course:
     """The runs of a study in the course of being made.
 
@@ -112,13 +143,14 @@ class Course:
         self._waiting = [name for name, order in orders.items() if not finished(order)]
         self._orders = orders
         self._keys = {name: stage_keys(plans[name]) for name in self._waiting}
+        self._there = {key for place in _places(orders) for key in stages_there(place)} if self._waiting else set()
         self._epochs: dict[str, int] = {}
         for name in self._waiting:
             *before, last = plans[name].stages.items()
-            self._epochs |= {self._keys[name][stage]: fields.training.last_epoch for stage, fields in before}
+            keys = {self._keys[name][stage]: fields.training.last_epoch for stage, fields in before}
+            self._epochs |= {key: epochs for key, epochs in keys.items() if key not in self._there}
             self._epochs[name] = last[1].training.last_epoch
         self._done = dict.fromkeys(self._epochs, 0)
-        self._there: set[str] = set()
         self._running: dict[str, str] = {}
         self._shown = ExitStack()
         self._begun = False
@@ -204,12 +236,14 @@ class Course:
             self.made.append(event.run)
             self._there |= set(keys.values())
             for key in keys.values():
-                self._advance(key, self._epochs[key])
+                self._advance(key, self._epochs.get(key, 0))
             left = len(self.left)
             self._display.say(f"{event.run} is done, {left} to go" if left else f"{event.run} is done")
         self._advance(event.run, self._epochs[event.run])
 
     def _advance(self, unit: str, epoch: int) -> None:
+        if unit not in self._done:  # a stage that was there already, and keeps more of its weights now
+            return
         before = sum(self._done.values())
         self._done[unit] = max(self._done[unit], min(epoch, self._epochs[unit]))
         if (now := sum(self._done.values())) > before:

@@ -16,6 +16,7 @@ from limbeck.core.config import fields_of
 from limbeck.studies.outcome import Judged, Outcome
 from limbeck.studies.verdict import CAP, Verdict
 
+FILE = "study.json"
 LIBRARIES = ("limbeck", "torch", "torchvision", "numpy", "scipy")
 
 
@@ -52,7 +53,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
             for row, one in zip(rows, outcome.judged, strict=True)
         ],
     }
-    files.write(folder / "study.json", json.dumps(whole, indent=2, allow_nan=False) + "\n")
+    files.write(folder / FILE, json.dumps(whole, indent=2, allow_nan=False) + "\n")
     files.write(folder / "results.csv", str(pd.DataFrame(result_rows(outcome)).to_csv(index=False)))
     files.write(folder / "verdicts.csv", str(pd.DataFrame(rows).to_csv(index=False)))
 

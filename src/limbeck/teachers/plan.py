@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -258,6 +258,24 @@ class Plan:
         job = make_job(name or last, self.stages[last], loaded[last], folders, place, runtime, display)
         return replace(job, written=self.plain(last))
 
+    def check_classes(self, classes: Mapping[str, Sequence[str] | None]) -> None:
+        """Check that every teacher among the stages knows the classes of its student.
+
+        Args:
+            classes: of the stages that are known so far; None where they are not.
+
+        Raises:
+            LimbeckError: one knows others.
+        """
+        for name, known in classes.items():
+            teacher = None if (choice := self.stages[name].teacher) is None else choice.stage
+            taught = None if teacher is None else classes[teacher]
+            if known and taught and tuple(known) != tuple(taught):
+                raise LimbeckError(
+                    f"stage {name!r} learns {len(known)} classes, its teacher {teacher!r} {len(taught)}, or others: "
+                    "give both the same data.source and data.classes"
+                )
+
     def _loaded(self, runtime: Runtime) -> dict[str, Splits]:
         """Return each stage's data, equal ones read once; refuse here what would only show after hours of training.
 
@@ -274,17 +292,11 @@ class Plan:
             loaded[name] = read[key]
             classes = loaded[name].train.classes
             stage.method.check(len(classes))
-            teacher = None if stage.teacher is None else stage.teacher.stage
-            taught = None if teacher is None else self._teaching(name)
+            taught = None if stage.teacher is None or stage.teacher.stage is None else self._teaching(name)
             check_layers(stage.matchers, stage.networks, taught, loaded[name].train, f"stage {name!r}")
-            if teacher is None or taught is None:
+            self.check_classes({one: splits.train.classes for one, splits in loaded.items()})
+            if taught is None:
                 continue
-            if loaded[teacher].train.classes != classes:
-                known = len(loaded[teacher].train.classes)
-                raise LimbeckError(
-                    f"stage {name!r} learns {len(classes)} classes, its teacher {teacher!r} {known}, or others: "
-                    "give both the same data.source and data.classes"
-                )
             teaching, *learning = (outline(m, len(classes)) for m in (taught, *stage.networks))
             for relation, network in itertools.product(stage.relations, learning):
                 check_relation(relation, teaching, network, f"stage {name!r}")

@@ -21,7 +21,27 @@ from limbeck.plain import recipe_of
 from limbeck.train.job import Job, effective
 from limbeck.train.runtime import Runtime
 
+ENVIRONMENT = "environment.json"
 LIBRARIES = ("limbeck", "torch", "torchvision", "lightning-fabric", "numpy")
+
+
+# which file tells whose a folder is
+OWNERS = {"study.json": "a study", "tune.json": "a search", "advice.yaml": "an advice", ENVIRONMENT: "a run"}
+
+
+def check_owner(folder: Path, own: str) -> None:
+    """Refuse a folder that is of something else, whose files would be written over.
+
+    Args:
+        folder: it; it need not be there.
+        own: the file of `OWNERS` that may be there.
+
+    Raises:
+        LimbeckError: the folder is of another kind.
+    """
+    for name, owner in OWNERS.items():
+        if name != own and (folder / name).exists():
+            raise LimbeckError(f"{folder} is the folder of {owner} ({name}): choose another one")
 
 
 def claim(job: Job, folder: Path, runtime: Runtime) -> None:
@@ -30,7 +50,7 @@ def claim(job: Job, folder: Path, runtime: Runtime) -> None:
     Raises:
         LimbeckError: the folder holds another recipe's run.
     """
-    environment = folder / "environment.json"
+    environment = folder / ENVIRONMENT
     begun = (folder / "results.json").exists() or any((folder / "checkpoints").glob("*.pt"))
     if begun:
         known = files.read_json(environment)
@@ -39,7 +59,9 @@ def claim(job: Job, folder: Path, runtime: Runtime) -> None:
                 f"{folder} holds another run ({_difference(recipe_of(folder), known['content'], job)}): choose another "
                 "folder, or remove this one"
             )
-    elif runtime.first:
+    else:
+        check_owner(folder, ENVIRONMENT)
+    if not begun and runtime.first:
         files.remove_unfinished(folder)
         files.write(folder / "recipe.yaml", yaml.safe_dump(job.written, sort_keys=False, allow_unicode=True))
         files.write(environment, json.dumps(_environment(job, folder, runtime), indent=2) + "\n")

@@ -11,13 +11,14 @@ from limbeck.errors import LimbeckError
 from limbeck.metrics import summary
 from limbeck.studies.here import Here
 from limbeck.studies.processes import Processes
-from limbeck.studies.schedule import Course, Executor, stage_keys
+from limbeck.studies.schedule import Course, Executor, stage_keys, stages_there
+from limbeck.studies.sources import check_sources
 from limbeck.teachers.plan import Plan
-from limbeck.train.folder import held
+from limbeck.train.folder import check_owner, held
 from limbeck.train.predictions import read_validation
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
-from limbeck.tuning.record import Trial, read_record, write_record
+from limbeck.tuning.record import FILE, Trial, read_record, write_record
 from limbeck.tuning.sampler import Told, propose
 from limbeck.tuning.search import Prepared, Search, trial_name
 
@@ -52,6 +53,9 @@ def make(prepared: Prepared, display: Display) -> Outcome:
         LimbeckError: the folder holds another search, or another process is making this one; a file cannot be read or
             written.
     """
+    check_owner(prepared.folder, FILE)
+    if left(prepared):
+        check_sources({search.recipe: search.planned({}) for search in prepared.searches})
     with (
         held(prepared.folder, Runtime("cpu", devices=1, nodes=1)),
         closing(_executor(prepared)) as maker,
@@ -148,6 +152,7 @@ def outline(prepared: Prepared) -> tuple[list[dict[str, str]], str]:
         LimbeckError: the folder holds another search.
     """
     trials = read_record(prepared)
+    there = stages_there(prepared.folder / "trials" / "stages")
     rows, runs, epochs = [], 0, 0
     stages: dict[str, int] = {}
     for search in prepared.searches:
@@ -166,7 +171,7 @@ def outline(prepared: Prepared) -> tuple[list[dict[str, str]], str]:
         epochs += (planned - over) * found.student.training.last_epoch
         if over < planned and not over:
             keys = stage_keys(found)
-            stages |= {keys[name]: found.stages[name].training.last_epoch for name in keys}
+            stages |= {key: found.stages[name].training.last_epoch for name, key in keys.items() if key not in there}
     shared = f" and {len(stages)} earlier stage(s), each once" if stages else ""
     return rows, f"to train: {runs} runs{shared}, {epochs + sum(stages.values()):,} epochs in all"
 

@@ -98,6 +98,15 @@ class TextData(DataChoice):
         assert made[2] is not None
         return Splits(made[0], made[1], made[2])
 
+    def known_classes(self) -> None:
+        """Read the files; the tokens, which are the classes, are learned from them.
+
+        Raises:
+            LimbeckError: files are missing, broken or not aligned.
+        """
+        for which in ("train", "validation", "test"):
+            self.source.split(which)
+
     def tested_alone(self, run: Any) -> dict[str, Any]:
         """Return the run's own vocabulary, where it is kept, in place of learning it again."""
         path = Path(run) / FILE
