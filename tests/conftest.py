@@ -140,7 +140,7 @@ def voc(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def detection(voc):
     """Return a function that gives a recipe of detection which trains in seconds, by name of the detector."""
     options = {

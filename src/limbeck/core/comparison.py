@@ -207,12 +207,12 @@ class Comparison(nn.Module):
 def shares(compared: Compared, losses: Sequence[Float[Tensor, ""]], units: int) -> dict[str, Float[Tensor, ""]]:
     """Return how much of the gradient at its tapped layers each term of a student makes up.
 
-    A share is the L2 norm of the term's gradient over that of all terms and of the targets' loss, added up; by name,
-    with the student's number where there are several.
+    A share is the L2 norm of the term's gradient over that of all terms and of all else that the student pays for,
+    added up; by name, with the student's number where there are several.
 
     Args:
         compared: of this step.
-        losses: of each student, by its targets, summed over the units.
+        losses: of each student, without the terms, summed over the units.
         units: of one student.
     """
     found: dict[str, Tensor] = {}

@@ -29,6 +29,10 @@ _RELUS = {
 }
 
 
+# what a network is looked at with: as many rows as that has the output of a layer that speaks of whole images
+_IMAGES = 2
+
+
 class Layer(NamedTuple):
     """What one module of a network puts out.
 
@@ -60,7 +64,7 @@ Layers: TypeAlias = Mapping[str, Layer]
 
 
 def probe(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Layer]:
-    """Return every layer that puts out one tensor, in the order in which they end.
+    """Return every layer that puts out one tensor, a row for each image, in the order in which they end.
 
     The network answers two images of zeros in eval mode, without gradient, and is left as it was. On the device "meta"
     this takes neither memory nor time.
@@ -73,7 +77,7 @@ def probe(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Layer]:
         LimbeckError: the network cannot read such images.
     """
     weight = next(network.parameters(), None)
-    view = torch.zeros(2, *shape, device=None if weight is None else weight.device)
+    view = torch.zeros(_IMAGES, *shape, device=None if weight is None else weight.device)
     look = _Look()
     handles = [
         module.register_forward_hook(functools.partial(look.at, path))
@@ -120,7 +124,7 @@ class _Look(TorchFunctionMode):
         self._norms[norm.num_features] = norm
 
     def at(self, path: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if not isinstance(output, Tensor) or output.ndim < 2:
+        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != _IMAGES:
             return
         if isinstance(module, nn.BatchNorm2d):
             self._normed.append((output, module))

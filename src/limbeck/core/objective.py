@@ -109,15 +109,19 @@ class Objective(nn.Module):
             teacher = self._teach(batch, clock, outputs)
         students = [self.task.units(output, batch) for output in outputs]
         step = Step(batch, clock, students, teacher, self._look_at_siblings(batch), outputs)
+        extra = [self.task.extra(output, batch) for output in outputs]
         if self.task.chunk is not None:
             found = chunked(step, self.task.chunk, self._imitate)
-            return self._with_extra(step._replace(loss=found.total, parts=found.parts), outputs)
+            return _with_extra(step._replace(loss=found.total, parts=found.parts), extra)
         lessons = self.writer.write(step)
         losses = [imitation(units, targets) for units, targets in zip(students, lessons, strict=True)]
         parts = _numbered([loss.parts for loss in losses])
         total = _sum([loss.total for loss in losses])
-        step = self._with_extra(step._replace(lessons=lessons, loss=total, parts=parts), outputs)
-        return step if self.comparison is None else self._compare(step, losses, learner)
+        step = _with_extra(step._replace(lessons=lessons, loss=total, parts=parts), extra)
+        if self.comparison is None:
+            return step
+        costs = [_sum([loss.total, *terms.values()]) for loss, terms in zip(losses, extra, strict=True)]
+        return self._compare(step, costs, learner)
 
     def _imitate(self, step: Step) -> Losses:
         """Return what imitating costs all students together."""
@@ -125,18 +129,8 @@ class Objective(nn.Module):
         losses = [imitation(units, targets) for units, targets in zip(step.students, lessons, strict=True)]
         return Losses(_sum([loss.total for loss in losses]), _numbered([loss.parts for loss in losses]))
 
-    def _with_extra(self, step: Step, outputs: Sequence[Output]) -> Step:
-        """Add what the task asks for beside what is distilled."""
-        extra = [dict(self.task.extra(output, step.batch)) for output in outputs]
-        terms = [term for found in extra for term in found.values()]
-        if not terms:
-            return step
-        told = _numbered([{name: term.detach() for name, term in found.items()} for found in extra])
-        assert step.loss is not None
-        return step._replace(loss=_sum([step.loss, *terms]), parts={**step.parts, **told})
-
-    def _compare(self, step: Step, losses: Sequence[Losses], learner: int | None) -> Step:
-        """Add what the matchers find to a step's loss, as sums over its units."""
+    def _compare(self, step: Step, costs: Sequence[Tensor], learner: int | None) -> Step:
+        """Add what the matchers find to a step's loss, as sums over its units; `costs` are each student's without."""
         assert self.comparison is not None
         compared = self.comparison(step.clock, learner)
         terms = [term for found in compared.terms for term in found.values()]
@@ -145,7 +139,7 @@ class Objective(nn.Module):
         ]
         shared: Mapping[str, Tensor] = {}
         if torch.is_grad_enabled() and step.clock.opens_epoch:
-            shared = shares(compared, [loss.total for loss in losses], step.units)
+            shared = shares(compared, costs, step.units)
         added = [term.weight * term.distance * step.units for term in terms]
         assert step.loss is not None
         return step._replace(
@@ -217,6 +211,16 @@ def _comparison(
         if teacher is not None and not isinstance(network, nn.Module):
             raise LimbeckError("matchers look into the teacher's network: give limbeck.Teacher(network)")
     return Comparison(matchers, cohort.parts, network, shape, seed)
+
+
+def _with_extra(step: Step, extra: Sequence[Mapping[str, Tensor]]) -> Step:
+    """Add what the task asks of each student beside what is distilled."""
+    terms = [term for found in extra for term in found.values()]
+    if not terms:
+        return step
+    told = _numbered([{name: term.detach() for name, term in found.items()} for found in extra])
+    assert step.loss is not None
+    return step._replace(loss=_sum([step.loss, *terms]), parts={**step.parts, **told})
 
 
 def _numbered(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

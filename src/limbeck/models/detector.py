@@ -71,6 +71,10 @@ class Detector(nn.Module, ABC):
         """Return the maps that boxes are found in, from the finest to the coarsest."""
 
     @abstractmethod
+    def dense(self, maps: list[Tensor]) -> Any:
+        """Return what is said of every place of these maps."""
+
+    @abstractmethod
     def learn(self, seen: Seen, view: Pictures) -> Output:
         """Return what is learned from."""
 
@@ -100,6 +104,7 @@ class Detector(nn.Module, ABC):
         maps = OrderedDict((name, _raised(one)) for name, one in self.pyramid(images).items())
         if images.is_meta:
             # without numbers there is nothing to find; what is asked for is the shape of the layers
+            self.dense(list(maps.values()))
             return Output(images.new_empty(0, self.classes))
         seen = Seen(ImageList(images, list(view.sizes)), maps)
         if like is not None and not self.training:

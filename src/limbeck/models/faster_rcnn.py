@@ -93,6 +93,11 @@ class FasterRCNNDetector(Detector):
         found: OrderedDict[str, Tensor] = self.fpn(OrderedDict(self.body(images)))
         return found
 
+    def dense(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return how much anchors are like a thing, and where to move them."""
+        found: tuple[list[Tensor], list[Tensor]] = self.rpn.head(maps)
+        return found
+
     def learn(self, seen: Seen, view: Pictures) -> Output:
         """Draw anchors and proposals of each picture, and tell the classes of the proposals."""
         targets = targets_of(view)

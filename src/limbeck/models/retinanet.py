@@ -61,6 +61,11 @@ class RetinaNetDetector(Detector):
         found: OrderedDict[str, Tensor] = self.fpn(OrderedDict(self.body(images)))
         return found
 
+    def dense(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        """Return class scores of anchors, and where to move them."""
+        found: dict[str, Tensor] = self.retina.head(maps)
+        return found
+
     def learn(self, seen: Seen, view: Pictures) -> Output:
         """Return the losses alone."""
         told, anchors = self._asked(seen)
@@ -88,4 +93,4 @@ class RetinaNetDetector(Detector):
 
     def _asked(self, seen: Seen) -> tuple[dict[str, Tensor], list[Tensor]]:
         maps = list(seen.maps.values())
-        return self.retina.head(maps), self.retina.anchor_generator(seen.images, maps)
+        return self.dense(maps), self.retina.anchor_generator(seen.images, maps)

@@ -71,6 +71,11 @@ class SSDLiteDetector(Detector):
             found[f"extra{i}"] = last = layer(last)
         return found
 
+    def dense(self, maps: list[Tensor]) -> dict[str, Tensor]:
+        """Return class scores of anchors, and where to move them."""
+        found: dict[str, Tensor] = self.ssd.head(maps)
+        return found
+
     def learn(self, seen: Seen, view: Pictures) -> Output:
         """Choose anchors of each picture, and tell their classes."""
         told, anchors = self._asked(seen)
@@ -130,7 +135,7 @@ class SSDLiteDetector(Detector):
 
     def _asked(self, seen: Seen) -> tuple[dict[str, Tensor], list[Tensor]]:
         maps = list(seen.maps.values())
-        return self.ssd.head(maps), self.ssd.anchor_generator(seen.images, maps)
+        return self.dense(maps), self.ssd.anchor_generator(seen.images, maps)
 
     def _matched(self, boxes: Float[Tensor, "boxes 4"], anchors: Float[Tensor, "anchors 4"]) -> Int[Tensor, " anchors"]:
         if not len(boxes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,8 @@ from limbeck.train.record import read
 from limbeck.train.runtime import Runtime
 from limbeck.train.weights import load_weights, read_weights
 
+# pixels that a teacher is shown at a time: of images as large as ImageNet's some 500
+_PIXELS = 25_000_000
 # sets a coder's first weights apart from those of students and matchers of the same seed
 _CODERS = 2
 
@@ -76,7 +79,8 @@ def _surveyed(link: Link, teacher: Teacher, train: Examples, runtime: Runtime) -
     taps = _taps(teacher, link, train.shape)
     total: torch.Tensor | None = None
     try:
-        for batch in train.in_order(500, runtime.rank, runtime.world):
+        together = max(1, min(500, _PIXELS // math.prod(train.shape[1:])))
+        for batch in train.in_order(together, runtime.rank, runtime.world):
             with taps.listening():
                 teacher(batch.views[0])
             (heard,) = taps.take()
