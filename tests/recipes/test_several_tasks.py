@@ -3,10 +3,11 @@
 import pytest
 
 from limbeck.errors import LimbeckError
-from limbeck.models import ModelSpec
-from limbeck.models.table import backbone_of
+from limbeck.models import ModelSpec, parameters
+from limbeck.models.table import backbone_of, untrained
 from limbeck.recipes.read import plan
 from limbeck.recipes.scale_boxes import BOX_SCALES
+from limbeck.teachers.relation import outline
 
 CLASSIFIER = {"task": "classification", "data": {"source": "digits", "validation": 0}, "model": "resnet20"}
 
@@ -116,3 +117,9 @@ def test_a_backbone_is_the_network_that_is_named():
         "stage 'detector': model.backbone is resnet8, and stage 'classifier' trains resnet20: name the same network "
         "and options"
     )
+
+
+def test_a_pretrained_backbone_is_looked_at_without_its_weights():
+    spec = ModelSpec("retinanet", {"backbone": {"name": "torchvision:resnet18", "pretrained": True}, "width": 8})
+    assert untrained(spec) == ModelSpec("retinanet", {"backbone": {"name": "torchvision:resnet18"}, "width": 8})
+    assert parameters(outline(spec, 3)) == parameters(outline(untrained(spec), 3))

@@ -190,6 +190,17 @@ def backbone_of(spec: ModelSpec) -> ModelSpec:
     return backbone
 
 
+def untrained(spec: ModelSpec) -> ModelSpec:
+    """Return the same network without pretrained weights, whose backbone has none either."""
+    plain: dict[str, Option] = {}
+    for name, option in spec.options.items():
+        if isinstance(option, dict):
+            plain[name] = {inner: value for inner, value in option.items() if inner != "pretrained"}
+        elif name != "pretrained":
+            plain[name] = option
+    return ModelSpec(spec.name, plain)
+
+
 def task_of(spec: ModelSpec) -> str:
     """Return the name of the task that a network is for.
 

@@ -15,7 +15,7 @@ from limbeck.data.choice import DataChoice
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec
 from limbeck.models.detector import Detector
-from limbeck.models.table import backbone_of
+from limbeck.models.table import backbone_of, untrained
 from limbeck.teachers.kept import Which, check_which
 from limbeck.teachers.students import one_of
 from limbeck.teachers.teacher import Inputs, TeacherChoice, read_model, run_origin, weights_of
@@ -86,7 +86,7 @@ def check_backbone(name: str, stages: Mapping[str, Based], seen: Sequence[str]) 
     based = stages[choice.stage]
     trained = one_of(based.networks, choice.student, f"{where}: its backbone {choice.stage!r}", "backbone")
     for network in stages[name].networks:
-        if (named := backbone_of(network)) != trained:
+        if untrained(named := backbone_of(network)) != untrained(trained):
             raise LimbeckError(
                 f"{where}: model.backbone is {_named(named)}, and stage {choice.stage!r} trains {_named(trained)}: "
                 "name the same network and options"
@@ -141,11 +141,7 @@ def _check_model(known: object, backbone: ModelSpec, path: Path) -> None:
     there = None if known is None else read_model(known)
     if not isinstance(there, ModelSpec):
         return  # of a network of the user's own: its weights are compared one by one
-    plain = [
-        (spec.name, {key: value for key, value in spec.options.items() if key != "pretrained"})
-        for spec in (there, backbone)
-    ]
-    if plain[0] != plain[1]:
+    if untrained(there) != untrained(backbone):
         raise LimbeckError(
             f"{path} is of {_named(there)}, and model.backbone is {_named(backbone)}: name the same network and options"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from limbeck.teachers.jobs import make_job
 from limbeck.teachers.kept import asked_marks, check_which
 from limbeck.teachers.matched import check_layers, check_matchers
 from limbeck.teachers.record import record
-from limbeck.teachers.relation import check_names, check_relation, outline
+from limbeck.teachers.relation import check_names, check_relation, check_same_classes, outline
 from limbeck.teachers.replay import ReplayedTeacher, check_recurrence
 from limbeck.teachers.students import PeerChoice, one_of, specs
 from limbeck.teachers.teacher import Model, TeacherChoice
@@ -268,13 +267,9 @@ class Plan:
             LimbeckError: one knows others.
         """
         for name, known in classes.items():
-            teacher = None if (choice := self.stages[name].teacher) is None else choice.stage
-            taught = None if teacher is None else classes[teacher]
-            if known and taught and tuple(known) != tuple(taught):
-                raise LimbeckError(
-                    f"stage {name!r} learns {len(known)} classes, its teacher {teacher!r} {len(taught)}, or others: "
-                    "give both the same data.source and data.classes"
-                )
+            teacher = self.stages[name].teacher
+            if teacher is not None and teacher.stage is not None:
+                check_same_classes(f"stage {name!r}", known, repr(teacher.stage), classes[teacher.stage])
 
     def _loaded(self, runtime: Runtime) -> dict[str, Splits]:
         """Return each stage's data, equal ones read once; refuse here what would only show after hours of training.
@@ -298,8 +293,8 @@ class Plan:
             if taught is None:
                 continue
             teaching, *learning = (outline(m, len(classes)) for m in (taught, *stage.networks))
-            for relation, network in itertools.product(stage.relations, learning):
-                check_relation(relation, teaching, network, f"stage {name!r}")
             for network in learning:
                 stage.task.check_teacher(teaching, network, f"stage {name!r}")
+                for relation in stage.relations:
+                    check_relation(relation, teaching, network, f"stage {name!r}")
         return loaded

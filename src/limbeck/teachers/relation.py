@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from limbeck.core.writer import Relation
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec, build_model
+from limbeck.models.table import untrained
 
 
 def check_names(relation: Relation, teacher: ModelSpec, student: ModelSpec, where: str) -> None:
@@ -39,10 +40,28 @@ def check_relation(relation: Relation, teacher: nn.Module, student: nn.Module, w
         raise _refusal(relation, where, f"has {theirs:,} parameters, the student {ours:,}")
 
 
+def check_same_classes(where: str, learned: Sequence[str] | None, teacher: str, taught: Sequence[str] | None) -> None:
+    """Check that a teacher knows the classes of its student.
+
+    Args:
+        where: how errors call the student.
+        learned: its classes; None where they are not known.
+        teacher: how errors call it.
+        taught: its classes, likewise.
+
+    Raises:
+        LimbeckError: they are others.
+    """
+    if learned and taught and tuple(learned) != tuple(taught):
+        raise LimbeckError(
+            f"{where} learns {len(learned)} classes, its teacher {teacher} {len(taught)}, or others: "
+            "give both the same data.source and data.classes"
+        )
+
+
 def outline(model: ModelSpec, classes: int = 10, channels: int = 3) -> nn.Module:
     """Build a network without memory or weights, to count and compare it."""
-    options = {name: option for name, option in model.options.items() if name != "pretrained"}
-    plain = dataclasses.replace(model, options=options)
+    plain = untrained(model)
     try:
         with torch.device("meta"):
             return build_model(plain, classes, channels)

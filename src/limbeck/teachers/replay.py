@@ -78,7 +78,7 @@ class ReplayedTeacher:
 
     def __call__(self, view: View, like: Output | None = None) -> Output:
         """Ask the teacher itself, and record nothing."""
-        return self.teacher(view, like)
+        return self.teacher(view) if like is None else self.teacher(view, like)
 
     @torch.no_grad()
     def on(self, batch: Batch, number: int, clock: Clock) -> Output:

@@ -21,6 +21,7 @@ from limbeck.errors import LimbeckError
 from limbeck.memory.formats import Precision
 from limbeck.models import ModelSpec, build_model, check_model
 from limbeck.models.bridges import pretraining
+from limbeck.models.table import untrained
 from limbeck.plain import recipe_of
 from limbeck.teachers.kept import Which, weights_file
 from limbeck.train.job import Origin
@@ -275,8 +276,7 @@ def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
     if model is None:
         raise LimbeckError(f"{path} does not say which network it is for: give the teacher's model as well")
     channels = data.channels if inputs is None else inputs.channels
-    plain = ModelSpec(model.name, {key: value for key, value in model.options.items() if key != "pretrained"})
-    net = build_model(plain, len(data.classes), channels)
+    net = build_model(untrained(model), len(data.classes), channels)
     load_weights(net, weights, str(path))
     return Teacher(net, inputs, f"the network in {path}")
 

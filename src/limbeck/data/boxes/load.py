@@ -80,5 +80,13 @@ class BoxData(DataChoice):
         assert test is not None
         return Splits(train, validation, test)
 
+    def known_classes(self) -> tuple[str, ...]:
+        """Read the annotations, and return the names of the classes, the background first.
+
+        Raises:
+            LimbeckError: a file is missing or broken, or a class is unknown.
+        """
+        return self.source.load().train.classes
+
     def _examples(self, scenes: Scenes, setting: BoxSetting) -> BoxExamples:
         return BoxExamples(scenes.whole(self.drop), setting)
