@@ -73,7 +73,7 @@ class Needs(NamedTuple):
         held_out: examples beside the training set, which the students are asked about after every epoch.
         turns: that the students step one after the other, each after a new look at the others.
         validation: the students' errors on a validation split, after every epoch.
-        logits: the students' logits, to write targets for a distribution over classes; labels alone need none.
+        distributions: students whose answers are distributions over the classes; labels alone need none.
     """
 
     teacher: bool = False
@@ -86,7 +86,7 @@ class Needs(NamedTuple):
     held_out: bool = False
     turns: bool = False
     validation: bool = False
-    logits: bool = True
+    distributions: bool = True
 
 
 class Room(NamedTuple):

@@ -26,7 +26,7 @@ from limbeck.core.writer import Needs, Step, TargetWriter
 class CrossEntropy(TargetWriter):
     """Imitate the label."""
 
-    needs = Needs(logits=False)
+    needs = Needs(distributions=False)
 
     def write(self, step: Step) -> list[list[Target]]:
         """Return the label for every student."""

@@ -88,11 +88,11 @@ class Detection(EvaluatedTask):
                 )
         if len({network.name for network in setting.networks}) > 1:
             raise ValueError("peers tell the classes of the same boxes: take one kind of detector")
-        retina = any(network.name == "retinanet" for network in setting.networks)
+        kind = setting.networks[0].name
         needs, name = method.needs, f"method: {type(method).__name__}"
         wrong = {
             f"{name} has targets for a distribution over classes, and retinanet's scores are none: take faster_rcnn or "
-            "ssdlite, or cross_entropy": retina and needs.logits,
+            "ssdlite, or cross_entropy": kind == "retinanet" and needs.distributions,
             f"{name} remembers each example, and boxes are chosen anew each time: set memory to model, or choose "
             "another": needs.ids,
             f"{name} pairs examples of one class, which pictures have none of": needs.siblings,
@@ -100,6 +100,8 @@ class Detection(EvaluatedTask):
             f"{name} asks about held-out images": needs.held_out,
             f"{name} shows each student a view of its own, and boxes are compared in one: set views to "
             "shared": needs.own_views,
+            "ssdlite's anchors are shares of what it sees, in training that of the largest picture of a step: set "
+            "data.square to true": kind == "ssdlite" and not setting.data.square,
             "teacher.cache records answers to images": setting.cached,
             "training.trace sorts images": setting.traced,
             f"training.shuffle {setting.shuffled} keeps images on their processes": setting.shuffled != "global",

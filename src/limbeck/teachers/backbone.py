@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,16 +13,17 @@ from torch import nn
 
 from limbeck.core.config import Index, configurable
 from limbeck.data.choice import DataChoice
+from limbeck.data.examples import Examples
 from limbeck.errors import LimbeckError
 from limbeck.models import ModelSpec
 from limbeck.models.detector import Detector
 from limbeck.models.table import backbone_of, untrained
 from limbeck.teachers.kept import Which, check_which
 from limbeck.teachers.students import one_of
-from limbeck.teachers.teacher import Inputs, TeacherChoice, read_model, run_origin, weights_of
+from limbeck.teachers.teacher import Inputs, read_model, run_origin, weights_of
 from limbeck.train.job import Origin
 from limbeck.train.loop import Training
-from limbeck.train.weights import read_weights
+from limbeck.train.weights import fingerprint, read_weights
 
 
 @configurable
@@ -94,6 +96,35 @@ def check_backbone(name: str, stages: Mapping[str, Based], seen: Sequence[str]) 
     check_which(choice.which, choice.stage, based.training, based.data.validated, where, "backbone")
 
 
+def check_images(name: str, based: str, theirs: Examples, own: Examples) -> None:
+    """Check that a stage can stand on what another one learns from its images.
+
+    Args:
+        name: of the stage.
+        based: whose stages it begins with.
+        theirs: what that one learns from.
+        own: what the stage learns from.
+
+    Raises:
+        LimbeckError: the images have other channels.
+    """
+    if theirs.shape[0] != own.shape[0]:
+        raise LimbeckError(
+            f"stage {name!r} reads pictures of {own.shape[0]} channels, and its backbone {based!r} learns from images "
+            f"of {theirs.shape[0]}: train that on colours"
+        )
+
+
+def given(networks: Sequence[nn.Module]) -> str:
+    """Return the SHA-256 of what detectors begin with, hexadecimal: their stages, and how these read images."""
+    parts = [
+        (fingerprint(network.body), network.scale.tolist(), network.shift.tolist())
+        for network in networks
+        if isinstance(network, Detector)
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def transfer(choice: BackboneChoice, networks: Sequence[nn.Module], specs: Sequence[ModelSpec], data: Inputs) -> Origin:
     """Let detectors begin with a classifier's stages, and return where these come from.
 
@@ -109,7 +140,9 @@ def transfer(choice: BackboneChoice, networks: Sequence[nn.Module], specs: Seque
         LimbeckError: nothing there, a damaged file, another network than `model.backbone`, or one that reads
             no colours.
     """
-    path = Path(choice.weights or "") if choice.run is None else weights_of(Path(choice.run), _as_teacher(choice))
+    path = Path(choice.weights or "")
+    if choice.run is not None:
+        path = weights_of(Path(choice.run), choice.which, choice.student, "backbone")
     if not path.exists():
         raise LimbeckError(f"there is no weights file {path}")
     weights, metadata = read_weights(path)
@@ -130,10 +163,6 @@ def transfer(choice: BackboneChoice, networks: Sequence[nn.Module], specs: Seque
     if choice.run is None:
         return Origin(path.name, "")
     return run_origin(Path(choice.run), choice.which, choice.student)
-
-
-def _as_teacher(choice: BackboneChoice) -> TeacherChoice:
-    return TeacherChoice(run=choice.run, which=choice.which, student=choice.student)
 
 
 def _check_model(known: object, backbone: ModelSpec, path: Path) -> None:

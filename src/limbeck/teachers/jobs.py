@@ -11,7 +11,7 @@ from limbeck.core.config import fields_of
 from limbeck.core.roles import Teacher as Answering
 from limbeck.data.choice import Splits
 from limbeck.data.load import Data
-from limbeck.teachers.backbone import transfer
+from limbeck.teachers.backbone import given, transfer
 from limbeck.teachers.relation import check_relation
 from limbeck.teachers.replay import replayed
 from limbeck.teachers.sequences import written
@@ -20,7 +20,6 @@ from limbeck.teachers.teacher import Inputs, load_teacher, origin
 from limbeck.train.job import Job
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
-from limbeck.train.weights import fingerprint
 
 if TYPE_CHECKING:
     from limbeck.teachers.plan import Stage
@@ -78,7 +77,7 @@ def make_job(
     if teacher is not None:
         content["teacher"] = teacher.fingerprint()
     if stands_on is not None:
-        content["backbone"] = fingerprint(networks[0].get_submodule("body"))
+        content["backbone"] = given(networks)
     answering: Answering | None = teacher
     if choice is not None and choice.cache is not None and teacher is not None:
         views = len(cohort.names) if stage.method.needs.own_views else 1

@@ -15,20 +15,20 @@ from limbeck.core.writer import Relation, TargetWriter
 from limbeck.data.choice import DataChoice, Splits
 from limbeck.data.kinds import KINDS, kind_of
 from limbeck.data.load import Data
-from limbeck.data.text.load import TextData
 from limbeck.errors import LimbeckError
 from limbeck.matching import MATCHERS
 from limbeck.models import ModelSpec, check_model
 from limbeck.targets import METHODS, CrossEntropy
 from limbeck.tasks import TASKS, Classification, EvaluatedTask
 from limbeck.tasks.task import Setting
-from limbeck.teachers.backbone import BackboneChoice, check_backbone
+from limbeck.teachers.backbone import BackboneChoice, check_backbone, check_images
 from limbeck.teachers.jobs import make_job
 from limbeck.teachers.kept import asked_marks, check_which
 from limbeck.teachers.matched import check_layers, check_matchers
 from limbeck.teachers.record import record
 from limbeck.teachers.relation import check_names, check_relation, check_same_classes, outline
 from limbeck.teachers.replay import ReplayedTeacher, check_recurrence
+from limbeck.teachers.sequences import check_translations
 from limbeck.teachers.students import PeerChoice, one_of, specs
 from limbeck.teachers.teacher import Model, TeacherChoice
 from limbeck.train.job import Job
@@ -167,21 +167,9 @@ class Plan:
                 )
             if taught_by is not None:
                 self._check_teacher(name, taught_by)
-            self._check_translations(name, seen)
+            check_translations(name, self.stages, seen)
             check_backbone(name, self.stages, seen)
             seen.append(name)
-
-    def _check_translations(self, name: str, seen: Sequence[str]) -> None:
-        data = self.stages[name].data
-        asked = data.translations if isinstance(data, TextData) else None
-        if asked is None or asked.stage is None:
-            return
-        if asked.stage not in seen:
-            raise LimbeckError(f"stage {name!r} learns translations of {asked.stage!r}, which does not come before it")
-        teacher = self.stages[asked.stage]
-        if len(teacher.networks) > 1:
-            raise LimbeckError(f"stage {name!r} learns translations of {asked.stage!r}, which has several students")
-        check_which(asked.which, asked.stage, teacher.training, teacher.data.validated, f"stage {name!r}")
 
     def _check_teacher(self, name: str, taught_by: str) -> None:
         stage, teacher = self.stages[name], self.stages[taught_by]
@@ -287,6 +275,8 @@ class Plan:
             loaded[name] = read[key]
             classes = loaded[name].train.classes
             stage.method.check(len(classes))
+            if stage.backbone is not None and (based := stage.backbone.stage) is not None:
+                check_images(name, based, loaded[based].train, loaded[name].train)
             taught = None if stage.teacher is None or stage.teacher.stage is None else self._teaching(name)
             check_layers(stage.matchers, stage.networks, taught, loaded[name].train, f"stage {name!r}")
             self.check_classes({one: splits.train.classes for one, splits in loaded.items()})

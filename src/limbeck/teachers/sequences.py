@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +20,7 @@ from limbeck.data.text.examples import TextExamples
 from limbeck.data.text.load import TextData, Translations
 from limbeck.errors import LimbeckError
 from limbeck.tasks.translation import Translation
+from limbeck.teachers.kept import check_which
 from limbeck.teachers.teacher import Inputs, TeacherChoice, load_teacher, origin
 from limbeck.train.folder import held
 from limbeck.train.job import Origin
@@ -45,6 +46,29 @@ class Written(NamedTuple):
     splits: Splits
     digest: str
     by: Origin
+
+
+def check_translations(name: str, stages: Mapping[str, Stage], seen: Sequence[str]) -> None:
+    """Check that a stage learns translations of an earlier one that will have the weights.
+
+    Args:
+        name: of the stage.
+        stages: of the recipe.
+        seen: those before it.
+
+    Raises:
+        LimbeckError: it does not.
+    """
+    data = stages[name].data
+    asked = data.translations if isinstance(data, TextData) else None
+    if asked is None or asked.stage is None:
+        return
+    if asked.stage not in seen:
+        raise LimbeckError(f"stage {name!r} learns translations of {asked.stage!r}, which does not come before it")
+    teacher = stages[asked.stage]
+    if len(teacher.networks) > 1:
+        raise LimbeckError(f"stage {name!r} learns translations of {asked.stage!r}, which has several students")
+    check_which(asked.which, asked.stage, teacher.training, teacher.data.validated, f"stage {name!r}")
 
 
 def written(

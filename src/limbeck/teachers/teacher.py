@@ -223,7 +223,7 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
         LimbeckError: nothing there, a damaged file, code in a pickle, or weights of another architecture.
     """
     if choice.run is not None:
-        return _from_file(weights_of(Path(choice.run), choice), None, data)
+        return _from_file(weights_of(Path(choice.run), choice.which, choice.student), None, data)
     if choice.weights is not None:
         return _from_file(Path(choice.weights), choice.model, data)
     assert choice.model is not None
@@ -245,19 +245,19 @@ def load_teacher(choice: TeacherChoice, data: Inputs) -> Teacher:
     return Teacher(net, Inputs(data.classes, data.channels, mean, std), f"teacher {name}")
 
 
-def weights_of(run: Path, choice: TeacherChoice) -> Path:
-    """Return the weights file of the student of a run that teaches.
+def weights_of(run: Path, which: Which, number: int | None, field: str = "teacher") -> Path:
+    """Return the file of a student's weights, of a run of one or of several; `field` is what a recipe asks by.
 
     Raises:
         LimbeckError: it is not there, or it is not said of which of several students.
     """
-    student = "student" if choice.student is None else f"student-{choice.student}"
+    student = "student" if number is None else f"student-{number}"
     names = students_of(run)
     if student not in names and len(names) == 1:
-        raise LimbeckError(f"{run} has one student only: leave teacher.student out")
+        raise LimbeckError(f"{run} has one student only: leave {field}.student out")
     if student not in names:
-        raise LimbeckError(f"{run} has {len(names)} students: choose one by teacher.student, 0 to {len(names) - 1}")
-    return weights_file(run, student, choice.which)
+        raise LimbeckError(f"{run} has {len(names)} students: choose one by {field}.student, 0 to {len(names) - 1}")
+    return weights_file(run, student, which)
 
 
 def _from_file(path: Path, model: ModelSpec | None, data: Inputs) -> Teacher:
