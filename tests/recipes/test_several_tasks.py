@@ -7,6 +7,7 @@ from limbeck.models import ModelSpec, parameters
 from limbeck.models.table import backbone_of, untrained
 from limbeck.recipes.read import plan
 from limbeck.recipes.scale_boxes import BOX_SCALES
+from limbeck.teachers.backbone import frozen_at_random
 from limbeck.teachers.relation import outline
 
 CLASSIFIER = {"task": "classification", "data": {"source": "digits", "validation": 0}, "model": "resnet20"}
@@ -123,3 +124,16 @@ def test_a_pretrained_backbone_is_looked_at_without_its_weights():
     spec = ModelSpec("retinanet", {"backbone": {"name": "torchvision:resnet18", "pretrained": True}, "width": 8})
     assert untrained(spec) == ModelSpec("retinanet", {"backbone": {"name": "torchvision:resnet18"}, "width": 8})
     assert parameters(outline(spec, 3)) == parameters(outline(untrained(spec), 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"frozen": True}, True),
+        ({}, False),
+        ({"frozen": True, "backbone": {"name": "torchvision:resnet18", "pretrained": True}}, False),
+    ],
+)
+def test_norms_that_have_learned_nothing_are_told(options, told):
+    assert frozen_at_random(ModelSpec("faster_rcnn", {"backbone": "resnet8", **options})) is told
+    assert not frozen_at_random(ModelSpec("resnet8"))

@@ -15,7 +15,7 @@ from limbeck.core.config import Index, configurable
 from limbeck.data.choice import DataChoice
 from limbeck.data.examples import Examples
 from limbeck.errors import LimbeckError
-from limbeck.models import ModelSpec
+from limbeck.models import ModelSpec, task_of
 from limbeck.models.detector import Detector
 from limbeck.models.table import backbone_of, untrained
 from limbeck.teachers.kept import Which, check_which
@@ -113,6 +113,12 @@ def check_images(name: str, based: str, theirs: Examples, own: Examples) -> None
             f"stage {name!r} reads pictures of {own.shape[0]} channels, and its backbone {based!r} learns from images "
             f"of {theirs.shape[0]}: train that on colours"
         )
+
+
+def frozen_at_random(spec: ModelSpec) -> bool:
+    """Say whether a detector, which takes no classifier's stages, keeps batch norms that have learned nothing."""
+    detects = task_of(spec) == "detection"
+    return detects and bool(spec.options.get("frozen")) and not backbone_of(spec).options.get("pretrained")
 
 
 def given(networks: Sequence[nn.Module]) -> str:

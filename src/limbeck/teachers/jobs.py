@@ -11,7 +11,7 @@ from limbeck.core.config import fields_of
 from limbeck.core.roles import Teacher as Answering
 from limbeck.data.choice import Splits
 from limbeck.data.load import Data
-from limbeck.teachers.backbone import given, transfer
+from limbeck.teachers.backbone import frozen_at_random, given, transfer
 from limbeck.teachers.relation import check_relation
 from limbeck.teachers.replay import replayed
 from limbeck.teachers.sequences import written
@@ -66,6 +66,11 @@ def make_job(
         if based.stage is not None:
             based = replace(based, stage=None, run=str(folders[based.stage]))
         stands_on = transfer(based, networks, stage.networks, inputs)
+    elif any(frozen_at_random(network) for network in stage.networks):
+        display.say(
+            f"warning: {name}: model.frozen keeps the batch norms of a backbone that begins at random: set backbone, or "
+            "leave frozen out"
+        )
     cohort = stage.method.cohort(networks)
     content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
