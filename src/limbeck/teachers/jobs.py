@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from torch import nn
 
 from limbeck.core.config import fields_of
 from limbeck.core.roles import Teacher as Answering
@@ -17,7 +20,7 @@ from limbeck.teachers.replay import replayed
 from limbeck.teachers.sequences import written
 from limbeck.teachers.students import build_students
 from limbeck.teachers.teacher import Inputs, load_teacher, origin
-from limbeck.train.job import Job
+from limbeck.train.job import Job, Origin
 from limbeck.train.progress import Display
 from limbeck.train.runtime import Runtime
 
@@ -60,17 +63,7 @@ def make_job(
             check_relation(relation, teacher.net, network, name)
         for network in networks:
             stage.task.check_teacher(teacher.net, network, name)
-    stands_on = None
-    if stage.backbone is not None:
-        based = stage.backbone
-        if based.stage is not None:
-            based = replace(based, stage=None, run=str(folders[based.stage]))
-        stands_on = transfer(based, networks, stage.networks, inputs)
-    elif any(frozen_at_random(network) for network in stage.networks):
-        display.say(
-            f"warning: {name}: model.frozen keeps the batch norms of a backbone that begins at random: set backbone, or "
-            "leave frozen out"
-        )
+    stands_on = _begun(name, stage, networks, inputs, folders, display)
     cohort = stage.method.cohort(networks)
     content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
@@ -110,3 +103,24 @@ def make_job(
         written_by=None if told is None else told.by,
         stands_on=stands_on,
     )
+
+
+def _begun(
+    name: str,
+    stage: Stage,
+    networks: Sequence[nn.Module],
+    inputs: Inputs,
+    folders: Mapping[str, Path],
+    display: Display,
+) -> Origin | None:
+    """Let detectors begin with what their stage says, and return where that comes from."""
+    if (based := stage.backbone) is not None:
+        if based.stage is not None:
+            based = replace(based, stage=None, run=str(folders[based.stage]))
+        return transfer(based, networks, stage.networks, inputs)
+    if any(frozen_at_random(network) for network in stage.networks):
+        display.say(
+            f"warning: {name}: model.frozen keeps the batch norms of a backbone that begins at random: set backbone, "
+            "or leave frozen out"
+        )
+    return None
