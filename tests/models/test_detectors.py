@@ -11,6 +11,8 @@ from limbeck.core import LimbeckError
 from limbeck.models import ModelSpec, build_model, check_model
 from limbeck.models.faster_rcnn import FasterRCNNDetector, _Levels
 from limbeck.models.stages import Body
+from limbeck.models.table import untrained
+from limbeck.teachers.relation import outline
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -171,6 +173,15 @@ def test_what_cannot_be_built_is_one_line(kind, options, said):
         check_model(ModelSpec(kind, given))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_what_a_network_begins_with_is_left_out_of_its_backbone_too():
+    backbone = {"name": "torchvision:resnet18", "pretrained": True}
+    spec = ModelSpec("faster_rcnn", {"backbone": backbone, "width": 8})
+    assert untrained(spec).options == {"backbone": {"name": "torchvision:resnet18"}, "width": 8}
+    assert backbone["pretrained"]
+    # nothing is downloaded to count it
+    assert next(outline(spec).parameters()).is_meta
 
 
 def test_ssd_has_a_map_for_each_stage():
