@@ -32,6 +32,8 @@ benchmarks: $(SET_UP)
 	$(BIN)/python benchmarks/memory.py replay
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python benchmarks/matching.py
+	$(BIN)/python benchmarks/translation.py
+	$(BIN)/python benchmarks/detection.py
 
 clean:
 	rm -rf .venv build dist *.egg-info
