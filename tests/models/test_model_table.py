@@ -92,7 +92,7 @@ def test_mistakes_are_answered_in_one_line(name: str, options: Options, message:
 
 
 def test_an_unknown_name_unlike_any_lists_them_all() -> None:
-    with pytest.raises(LimbeckError, match=r"there are: cnn, densenet121, googlenet, .*wrn_40_4") as caught:
+    with pytest.raises(LimbeckError, match=r"there are: cnn, densenet121, faster_rcnn, .*wrn_40_4") as caught:
         check_model(ModelSpec("zzz"))
     assert "\n" not in str(caught.value)
 

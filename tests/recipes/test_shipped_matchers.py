@@ -35,7 +35,8 @@ def compared(layers):
 
     def compare(name, scale="paper"):
         plan = read_recipe(name, [f"scale={scale}"])
-        stage, side = plan.student, (LARGE if "imagenet" in name else SIDES)[scale]
+        (stage,) = (stage for stage in plan.stages.values() if stage.matchers)
+        side = (LARGE if "imagenet" in name or "detection" in name else SIDES)[scale]
         students = [layers(model, side) for model in stage.networks]
         found = []
         for matcher in stage.matchers:
@@ -56,7 +57,7 @@ def compared(layers):
 
 @pytest.mark.parametrize("scale", [*SCALES, "paper"])
 def test_matchers_of_every_recipe_find_their_layers(compared, scale):
-    assert len(MATCHING) == 40 + 18 + 21 + 4 + 2 + 7
+    assert len(MATCHING) == 40 + 18 + 21 + 4 + 2 + 7 + 4 + 3
     for name in MATCHING:
         assert all(compared(name, scale)), name
 

@@ -95,9 +95,9 @@ class Body(nn.Module):
             LimbeckError: weights are missing, or have other shapes.
         """
         own = self.layers.state_dict()
-        for key, value in own.items():
-            if key not in weights:
-                raise LimbeckError(f"{where} has no weights {key!r}: it is of another network than the backbone")
+        if missing := sorted(own.keys() - weights.keys()):
+            raise LimbeckError(f"{where} has no weights {missing[0]!r}: it is of another network than the backbone")
+        for key, value in sorted(own.items()):
             if weights[key].shape != value.shape:
                 raise LimbeckError(
                     f"{where}: {key!r} has shape {list(weights[key].shape)}, the backbone's has {list(value.shape)}: "
