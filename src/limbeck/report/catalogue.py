@@ -34,6 +34,7 @@ def _entries(kind: str) -> dict[str, str]:
         return dict.fromkeys(list_models(), "") | {
             **dict.fromkeys(DETECTORS, "finds things in pictures, on a classifier's stages; for task: detection"),
             **dict.fromkeys(TRANSLATORS, "translates; for task: translation"),
+            **dict.fromkeys(DETECTORS, "finds things, on a classifier named as its backbone; for task: detection"),
             "timm:NAME": "any of timm's",
             "torchvision:NAME": "any of torchvision's",
         }
@@ -89,17 +90,20 @@ def _model(name: str) -> str:
     from limbeck.models.table import find_builder
     from limbeck.teachers.relation import outline
 
-    sizes = [
-        f"{parameters(outline(ModelSpec(name), classes)):,} parameters at {classes} classes" for classes in (10, 100)
-    ]
     build, settled, task = find_builder(name)
+    spec = ModelSpec(name, {"backbone": "resnet18"} if task == "detection" else {})
+    sizes = [f"{parameters(outline(spec, classes)):,} parameters at {classes} classes" for classes in (10, 100)]
     free = [
         option
         for key, option in inspect.signature(build).parameters.items()
-        if key not in {*settled, "classes", "channels"}
+        if key not in {*settled, "classes", "channels", "network"}
     ]
     options = "\n".join(f"  {option.name} = {option.default!r}" for option in free) or "  none"
-    about = ", 3 channels" if task == "classification" else f", each a token; for task: {task}"
+    about = {
+        "classification": ", 3 channels",
+        "translation": ", each a token; for task: translation",
+        "detection": ", on the backbone resnet18; for task: detection",
+    }[task]
     return f"{name}: {', '.join(sizes)}{about}\n\n{inspect.getdoc(build)}\n\nOptions\n{options}"
 
 

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from limbeck import files
 from limbeck.errors import LimbeckError
+from limbeck.plain import check_classifies
 from limbeck.report.compare import FinishedRun, described, labels_of, read_runs
 from limbeck.report.drawing import COLOURS, line, numbers_file, plain, sections, write_html
 from limbeck.report.students import check_same_test, path_of
@@ -58,6 +59,8 @@ def write_capacity(runs: Sequence[Path], out: Path) -> list[dict[str, str]]:
     """
     numbers = numbers_file(out)
     students = [one for one in read_runs(runs) if one.student != ENSEMBLE]
+    for student in students:
+        check_classifies(student.folder)
     check_same_test(students)
     trees = [{key: value for key, value in described(one).items() if key != "teacher"} for one in students]
     networks = [tree.pop("model.name") for tree in trees]

@@ -263,6 +263,8 @@ def _check_alike(plans: Mapping[str, Plan], named: Mapping[str, str]) -> None:
     first: tuple[str, int, dict[str, Any]] | None = None
     for label, found in plans.items():
         stage, name = found.student, named[label]
+        if stage.task.name != "classification":
+            raise LimbeckError(f"{name}: a search chooses by how images are classified, and task is {stage.task.name}")
         if not stage.data.validated:
             raise LimbeckError(
                 f"{name} has no validation split, on which a search chooses: hold one out, by data.validation=0.1"
