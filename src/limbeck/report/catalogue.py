@@ -34,7 +34,6 @@ def _entries(kind: str) -> dict[str, str]:
         return dict.fromkeys(list_models(), "") | {
             **dict.fromkeys(DETECTORS, "finds things in pictures, on a classifier's stages; for task: detection"),
             **dict.fromkeys(TRANSLATORS, "translates; for task: translation"),
-            **dict.fromkeys(DETECTORS, "finds things, on a classifier named as its backbone; for task: detection"),
             "timm:NAME": "any of timm's",
             "torchvision:NAME": "any of torchvision's",
         }
