@@ -55,7 +55,7 @@ def test_detectors_are_listed_with_the_layers_of_any(done):
     listed = done("list", "models").out
     for name in ("faster_rcnn", "retinanet", "ssdlite"):
         assert f"{name} " in listed
-    assert "finds things, on a classifier named as its backbone; for task: detection" in listed
+    assert "finds things in pictures, on a classifier's stages; for task: detection" in listed
     shown = done("show", "faster_rcnn").out
     assert "parameters at 10 classes" in shown
     assert "on the backbone resnet18; for task: detection" in shown
