@@ -81,7 +81,6 @@ MISTAKES = [
     ({"model": {"name": "faster_rcnn", "backbone": "timm:vit_tiny_patch16_224"}}, "the backbone has no feature stages"),
     ({"backbone": {"run": "missing"}}, "missing has no results.json: it is no run, or not a finished one"),
     ({"teacher": {"run": "missing"}, "method": "kd"}, "missing has no results.json"),
-    ({"scale": "tiny"}, "scale tiny cannot shrink detection: leave it out, and set data.examples, data.shorter and"),
     ({"training": {"epochs": 1, "batch_size": 9}}, "batch_size 9 is larger than the 8 training examples"),
 ]
 

@@ -27,6 +27,8 @@ from limbeck.train.runtime import Runtime
 if TYPE_CHECKING:
     from limbeck.teachers.plan import Stage
 
+FROZEN = "model.frozen keeps the batch norms of a backbone that begins at random: set backbone, or leave frozen out"
+
 
 def make_job(
     name: str,
@@ -63,7 +65,7 @@ def make_job(
             check_relation(relation, teacher.net, network, name)
         for network in networks:
             stage.task.check_teacher(teacher.net, network, name)
-    stands_on = _begun(name, stage, networks, inputs, folders, display)
+    stands_on = _begun(stage, networks, inputs, folders)
     cohort = stage.method.cohort(networks)
     content = {"training data": train.fingerprint, "test data": splits.test.fingerprint}
     if splits.validation is not None:
@@ -102,25 +104,14 @@ def make_job(
         task=stage.task,
         written_by=None if told is None else told.by,
         stands_on=stands_on,
+        warnings=[FROZEN] if stands_on is None and any(map(frozen_at_random, stage.networks)) else [],
     )
 
 
-def _begun(
-    name: str,
-    stage: Stage,
-    networks: Sequence[nn.Module],
-    inputs: Inputs,
-    folders: Mapping[str, Path],
-    display: Display,
-) -> Origin | None:
+def _begun(stage: Stage, networks: Sequence[nn.Module], inputs: Inputs, folders: Mapping[str, Path]) -> Origin | None:
     """Let detectors begin with what their stage says, and return where that comes from."""
-    if (based := stage.backbone) is not None:
-        if based.stage is not None:
-            based = replace(based, stage=None, run=str(folders[based.stage]))
-        return transfer(based, networks, stage.networks, inputs)
-    if any(frozen_at_random(network) for network in stage.networks):
-        display.say(
-            f"warning: {name}: model.frozen keeps the batch norms of a backbone that begins at random: set backbone, "
-            "or leave frozen out"
-        )
-    return None
+    if (based := stage.backbone) is None:
+        return None
+    if based.stage is not None:
+        based = replace(based, stage=None, run=str(folders[based.stage]))
+    return transfer(based, networks, stage.networks, inputs)

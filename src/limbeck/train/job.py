@@ -90,6 +90,7 @@ class Job:
         task: what is learned.
         written_by: who wrote the training targets, where a teacher did.
         stands_on: where the first weights of a detector's backbone come from.
+        warnings: what is told before the training begins.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Job:
     task: EvaluatedTask = field(default_factory=Classification)
     written_by: Origin | None = None
     stands_on: Origin | None = None
+    warnings: Sequence[str] = ()
 
     @property
     def marks(self) -> list[Mark]:

@@ -61,6 +61,8 @@ def run(job: Job, folder: Path, runtime: Runtime, display: Display, shared: bool
             return finished
         if job.writer.needs.siblings and (alone := lonely(job.splits.train.labels, job.splits.train.classes)):
             display.say(f"warning: one training example only, which is its own sibling, in class {', '.join(alone)}")
+        for warning in job.warnings:
+            display.say(f"warning: {job.name}: {warning}")
         if runtime.first:
             job.task.keep(folder, job.splits.train)
         started = time.monotonic()
