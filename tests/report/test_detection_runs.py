@@ -119,5 +119,7 @@ def test_a_study_of_detectors_has_its_verdicts_and_curves(outcome, tmp_path):
 
 
 def test_the_picture_of_errors_by_teacher_is_refused_in_one_line(detector, tmp_path):
-    with pytest.raises(LimbeckError, match="a classifies no images, and this looks at how images are classified: name another run"):
+    with pytest.raises(
+        LimbeckError, match="a classifies no images, and this looks at how images are classified: name another run"
+    ):
         write_capacity([detector("a")], tmp_path / "page.html")
