@@ -155,7 +155,10 @@ class Detection(EvaluatedTask):
         return dict(said.found._asdict())
 
     def write(self, folder: Path, student: str, said: Said, examples: Examples) -> None:
-        """Write what was found as COCO's tools read it, and the average precision of each class."""
+        """Write what was found in the form of COCO's results, and the average precision of each class.
+
+        Pictures and classes are numbered as they are here, not as a data set may number them; their names stand beside.
+        """
         tail = student.removeprefix("student")
         names = _boxes(examples).names
         rows = zip(*(column.tolist() for column in said.found), strict=True)
